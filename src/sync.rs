@@ -1,0 +1,93 @@
+//! The one place that names locks, atomics and threads, so that loom can stand in for them.
+//!
+//! Under `--cfg emberlog_loom` the types below are loom's; everything built on them can then be model-checked as shipped.
+
+#[cfg(not(emberlog_loom))]
+mod real {
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::OnceLock;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+}
+
+#[cfg(emberlog_loom)]
+mod real {
+    pub(crate) use loom::sync::Arc;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use std::sync::OnceLock;
+
+    /// loom's mutex behind parking_lot's interface (no poisoning: a panic ends the model).
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    pub(crate) type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().expect("a panic ends the model")
+        }
+    }
+
+    /// loom's lock behind parking_lot's interface.
+    #[derive(Debug)]
+    pub(crate) struct RwLock<T>(loom::sync::RwLock<T>);
+    pub(crate) type RwLockReadGuard<'a, T> = loom::sync::RwLockReadGuard<'a, T>;
+    pub(crate) type RwLockWriteGuard<'a, T> = loom::sync::RwLockWriteGuard<'a, T>;
+
+    impl<T> RwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::RwLock::new(value))
+        }
+        pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().expect("a panic ends the model")
+        }
+        pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().expect("a panic ends the model")
+        }
+    }
+
+    /// Waiting is not modelled: the pieces under loom never block on a condition.
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+        pub(crate) fn notify_all(&self) {}
+        pub(crate) fn notify_one(&self) {}
+        pub(crate) fn wait<T>(&self, _guard: &mut MutexGuard<'_, T>) {
+            loom::thread::yield_now();
+        }
+        pub(crate) fn wait_for<T>(&self, _guard: &mut MutexGuard<'_, T>, _for: std::time::Duration) {
+            loom::thread::yield_now();
+        }
+    }
+}
+
+pub(crate) use real::*;
+
+/// A background thread with a name; joined by its owner, never detached.
+#[derive(Debug)]
+pub(crate) struct Worker(Option<std::thread::JoinHandle<()>>);
+
+impl Worker {
+    /// Starts a thread. Fails where the system refuses one.
+    pub(crate) fn start(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
+        #[allow(clippy::disallowed_methods, reason = "the one home of threads")]
+        let handle = std::thread::Builder::new().name(name.to_owned()).spawn(body)?;
+        Ok(Self(Some(handle)))
+    }
+
+    /// Waits for the thread to end. From within the thread itself (the last handle dropped there) it lets go instead.
+    pub(crate) fn join(&mut self) {
+        if let Some(handle) = self.0.take()
+            && handle.thread().id() != std::thread::current().id()
+        {
+            // A panic in the worker was already contained and counted there.
+            let _ = handle.join();
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! `emberlog`: inspects, verifies and drives emberlog directories.
+fn main() {}
