@@ -123,6 +123,18 @@ impl OsDisk {
         }
     }
 
+    /// One attempt at the lock; `None` if someone came in between and it is worth another try. Tests let someone come in `between`.
+    fn try_lock(&self, name: &str, between: impl FnOnce()) -> io::Result<Option<OwnedFd>> {
+        let Some(fd) = self.open_lock_file(name)? else { return Ok(None) };
+        between();
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if self.is_in_place(name, &fd)? => Ok(Some(fd)),
+            Ok(()) | Err(Errno::INTR) => Ok(None),
+            Err(Errno::WOULDBLOCK) => Err(already_open(&read_some(&fd)?)),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Whether the name still stands for the file that we have open. A lock on a file that was unlinked keeps nobody out.
     fn is_in_place(&self, name: &str, fd: &OwnedFd) -> io::Result<bool> {
         let ours = rustix::fs::fstat(fd)?;
@@ -193,16 +205,7 @@ impl Disk for OsDisk {
         check_name(name)?;
         self.check_may_change()?;
         for _ in 0..ATTEMPT_COUNT_MAX {
-            let Some(fd) = self.open_lock_file(name)? else { continue };
-            match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::INTR) => continue,
-                Err(Errno::WOULDBLOCK) => return Err(already_open(&read_some(&fd)?)),
-                Err(errno) => return Err(errno.into()),
-            }
-            if !self.is_in_place(name, &fd)? {
-                continue;
-            }
+            let Some(fd) = self.try_lock(name, || ())? else { continue };
             let content = format!("{}\n", rustix::process::getpid().as_raw_nonzero());
             let file = OsFile(fd);
             // Written over the old content and then cut: a reader never finds the file empty, and a full disk can still be locked.
@@ -229,13 +232,7 @@ impl DiskFile for OsFile {
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        if len == 0 {
-            return Ok(());
-        }
-        match uninterrupted(|| rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len)) {
-            Err(Errno::OPNOTSUPP) => write_zeros(self, self.len()?, len),
-            done => Ok(done?),
-        }
+        allocate_with(self, len, || rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len))
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
@@ -388,6 +385,17 @@ fn read_full(
         offset = offset.saturating_add(read as u64);
     }
     Ok(filled)
+}
+
+/// Preallocates, or writes zeros where the file system has no call for it.
+fn allocate_with(file: &OsFile, len: u64, fallocate: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
+    if len == 0 {
+        return Ok(()); // which the call would refuse
+    }
+    match uninterrupted(fallocate) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, file.len()?, len),
+        done => Ok(done?),
+    }
 }
 
 /// Writes zeros from the end of a file on. Bytes that are there stay: a hole below the end is not filled.

@@ -23,7 +23,6 @@ use crate::sync::{Arc, Mutex, MutexGuard};
 use directory::{Directory, FileId, Names};
 use fault::{Faults, Refusal};
 use file::SimFileState;
-use image::Image;
 use random::Random;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
