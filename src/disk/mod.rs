@@ -9,12 +9,16 @@
 //!   may be kept in part, any prefix of it.
 //! - **Power cut**: of bytes written since the file's last successful [`DiskFile::sync_data`], each 512-byte sector, on its own and in any order, is
 //!   either as written last, as it was at that sync, or as any write in between left it. Sectors do not mix old and new bytes.
-//! - A file's length and allocation are durable after `sync_data` of that file.
+//! - A file's length and allocation are durable after `sync_data` of that file. Until then its length may be any between the smallest and the
+//!   largest that it had since.
 //! - **Directory operations** (create, rename, unlink) since the last successful [`Disk::sync_dir`] are each kept or undone, in any combination.
 //!   A name that points to a file whose data was never synced may show any content as above, with any length up to the one written.
 //! - After a failed `sync_data`, nothing is known of the bytes written since the last successful one, and a later success says nothing about them.
+//!   So it is with directory operations after a failed `sync_dir`.
 //! - Bytes never written in an allocated range read as zero.
 
+#[cfg(all(test, not(emberlog_loom)))]
+mod contract_tests;
 mod latch;
 mod mapping;
 mod os;
@@ -23,13 +27,15 @@ mod sim;
 pub(crate) use latch::Latch;
 pub use mapping::Mapping;
 pub(crate) use mapping::{AnonBytes, Words};
-pub use os::OsDisk;
-pub use sim::{SimDisk, SimFault, SimOp};
+pub use os::{DirectoryTrust, OsDisk};
+pub use sim::{SimCause, SimDisk, SimFault, SimOp};
 
 use std::fmt;
 use std::io;
 
 /// One directory of files. See the [module](self) for what survives a crash.
+///
+/// A name with `/` or `..` in it is refused by all methods ([`io::ErrorKind::InvalidInput`]).
 ///
 /// Thread safety: all methods may be called from several threads; operations on one name are made by one thread at a time.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -77,11 +83,11 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Fills `buffer` from `offset` as far as the file reaches; returns how much. Interrupted reads are continued.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Makes the file `len` bytes long with all blocks allocated; [`io::ErrorKind::StorageFull`] if there is no room, also where the file system
+    /// Makes the file at least `len` bytes long with all blocks allocated (where it has to write zeros, only those past its end so far); [`io::ErrorKind::StorageFull`] if there is no room, also where the file system
     /// cannot preallocate and has to be written to instead.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
-    /// Cuts the file to `len` bytes, giving its blocks back.
+    /// Cuts the file to `len` bytes, giving its blocks back. Never makes it longer ([`io::ErrorKind::InvalidInput`]).
     fn truncate(&self, len: u64) -> io::Result<()>;
 
     /// Makes data, length and allocation durable.

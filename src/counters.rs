@@ -1,0 +1,27 @@
+//! Counters: relaxed atomics, each owned by the part that counts; a snapshot pulls them.
+
+use crate::sync::PlainAtomicU64;
+use std::sync::atomic::Ordering;
+
+/// A number that only grows. Never decides anything, so its order against other memory does not matter.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(PlainAtomicU64);
+
+impl Counter {
+    /// Counts `n` more.
+    #[inline]
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Counts one more.
+    #[inline]
+    pub(crate) fn one(&self) {
+        self.add(1);
+    }
+
+    /// The count.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

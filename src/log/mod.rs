@@ -1,0 +1,891 @@
+//! The second tier: a segmented, append-only log on disk.
+//!
+//! Knows: segments, their order, the append buffer, durability. Does not know: keys' current locations (the index does), tiers, when to retire.
+//! Every step that touches the disk (`write_step`, `sync`, `seal_step`, `prepare_step`, `retire_oldest`) may be called by any thread: the
+//! background threads call them, or the caller's own thread under manual maintenance. The first failed write or sync trips the latch for good.
+//!
+//! Lock order: shard, then tail; `staging`, `syncing` and `preparing` are taken before the tail and never under a shard's lock.
+
+mod buffer;
+mod pins;
+pub(crate) mod scan;
+mod seal;
+mod segment;
+mod tail;
+mod watermark;
+
+pub(crate) use scan::{Depth, Item};
+pub(crate) use seal::seal;
+pub(crate) use segment::{End, Found, Segment, Source};
+pub(crate) use tail::{Class, cost};
+
+use crate::budget::{Budget, Charge};
+use crate::counters::Counter;
+use crate::disk::{AnonBytes, Disk, DiskFile, Latch};
+use crate::error::Error;
+use crate::format::footer::{FooterEntry, FooterTail};
+use crate::format::identity::Identity;
+use crate::format::location::Location;
+use crate::format::names;
+use crate::format::record::{RecordHeader, RecordKind};
+use crate::format::segment::{HEADER_OFFSETS, Link, SegmentHeader};
+use crate::random::Random;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Ordering};
+use pins::{Pin, PinTable, Retired};
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+use tail::{Position, Tail};
+
+/// Sizes and modes of a log, fixed at open.
+#[derive(Debug, Clone)]
+pub(crate) struct LogPlan {
+    pub(crate) segment_len_bytes: u32,
+    pub(crate) buffer_bytes: usize,
+    /// Part of the buffer that values may not use.
+    pub(crate) headroom_bytes: usize,
+    /// Largest write; also where a batch is closed.
+    pub(crate) staging_bytes: usize,
+    /// Most segments at once, the spare and retired ones that are still mapped included.
+    pub(crate) segment_count_max: usize,
+    /// Read by mapping, or by positioned reads.
+    pub(crate) mapped: bool,
+}
+
+impl LogPlan {
+    /// Bytes that a segment may take on disk beyond its length: extent blocks of the file system.
+    pub(crate) fn slack_bytes(len_bytes: u32) -> u64 {
+        8192 + u64::from(len_bytes) / 1024
+    }
+
+    /// What one fresh segment is charged.
+    pub(crate) fn segment_charge_bytes(&self) -> u64 {
+        u64::from(self.segment_len_bytes) + Self::slack_bytes(self.segment_len_bytes)
+    }
+
+    /// Largest record that fits the log.
+    pub(crate) fn record_len_max(&self) -> u64 {
+        let buffer = (self.buffer_bytes - self.headroom_bytes) as u64;
+        buffer.min(tail::segment_capacity(self.segment_len_bytes)).saturating_sub(cost(0))
+    }
+
+    /// Memory that the log takes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        (self.buffer_bytes + self.staging_bytes) as u64
+    }
+}
+
+/// A sealed segment that recovery accepted.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) tail: FooterTail,
+    pub(crate) name: u16,
+}
+
+/// What the log counts.
+#[derive(Debug, Default)]
+pub(crate) struct LogCounters {
+    pub(crate) accepted_bytes: Counter,
+    pub(crate) written_bytes: Counter,
+    pub(crate) write_count: Counter,
+    pub(crate) sync_count: Counter,
+    pub(crate) segments_created: Counter,
+    pub(crate) segments_sealed: Counter,
+    pub(crate) segments_retired: Counter,
+    pub(crate) buffer_reads: Counter,
+    pub(crate) damaged_records: Counter,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
+    identity: Identity,
+    plan: LogPlan,
+    budget: Budget,
+    random: Random,
+    pub(crate) latch: Latch,
+    pub(crate) counters: LogCounters,
+    segments: PinTable<Segment>,
+    free_names: Mutex<VecDeque<u16>>,
+    retired: Mutex<Vec<Retired<Segment>>>,
+    tail: Mutex<Tail>,
+    /// Room, written or synced moved on. Used with `tail`.
+    moved: Condvar,
+    /// There is something for the writer. Used with `tail`.
+    writer_work: Condvar,
+    /// There is something for maintenance. Used with `tail`.
+    maintenance_work: Condvar,
+    /// One writer at a time.
+    staging: Mutex<AnonBytes>,
+    /// One sync or seal at a time.
+    syncing: Mutex<()>,
+    /// One preparation or retirement at a time.
+    preparing: Mutex<()>,
+}
+
+/// Room in buffer and log for one record; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation<'a> {
+    log: &'a Log,
+    cost: u64,
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.log.tail.lock().release(self.cost);
+        self.log.moved.notify_all();
+    }
+}
+
+/// Where an event was put, and what to wait for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Appended {
+    pub(crate) location: Location,
+    pub(crate) seqno: u64,
+}
+
+/// What came of preparing a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prepared {
+    /// There is a spare.
+    Ready,
+    /// The budget or the names are used up: the oldest segment has to go first.
+    NeedsRetirement,
+    /// The disk is off, or full beyond what retirement can mend.
+    Off,
+}
+
+impl Log {
+    /// A log that goes on behind `recovered` (oldest first) in a fresh segment.
+    ///
+    /// `number` is the fresh segment's, `link` what it follows.
+    pub(crate) fn start(
+        disk: Arc<dyn Disk>,
+        identity: Identity,
+        plan: LogPlan,
+        budget: Budget,
+        random: Random,
+        recovered: Vec<Recovered>,
+        number: u32,
+        link: Link,
+        clock_mark_s: u32,
+    ) -> Result<Self, Error> {
+        let memory = |error| Error::io("cannot take memory for the append buffer", error);
+        let segments = PinTable::new(plan.segment_count_max);
+        let mut order = VecDeque::new();
+        for Recovered { tail, name } in &recovered {
+            let file_name = names::segment(tail.header.number);
+            let context = || format!("cannot open {file_name}");
+            let file: Arc<dyn DiskFile> =
+                disk.open(&file_name, crate::disk::Access::Read).map_err(|error| Error::io(context(), error))?.into();
+            let allocated = file.allocated_bytes().map_err(|error| Error::io(context(), error))?;
+            let charge = budget.try_charge(allocated).ok_or_else(|| {
+                Error::new(crate::ErrorKind::Io, format!("{file_name}: its {allocated} bytes do not fit the disk budget"))
+            })?;
+            let source = source_of(&plan, &file, u64::from(tail.data_end_offset))
+                .map_err(|error| Error::io(format!("cannot map {file_name}"), error))?;
+            let segment = Segment::new(tail.header, *name, source, None, charge);
+            segment.set_link(tail.link);
+            segment.set_end(End { data_end: tail.data_end_offset, last_seqno: tail.last_seqno });
+            segment.watermark.publish(tail.data_end_offset);
+            segment.mark_sealed();
+            let segment = Arc::new(segment);
+            segments.insert(*name, Arc::clone(&segment));
+            order.push_back(segment);
+        }
+        let mut free_names: VecDeque<u16> = (recovered.len()..plan.segment_count_max).map(|name| name as u16).collect();
+        let name = free_names
+            .pop_front()
+            .ok_or_else(|| Error::new(crate::ErrorKind::InvalidConfig, "more segments than can be named".to_owned()))?;
+        let charge = budget.try_charge(plan.segment_charge_bytes()).ok_or_else(|| {
+            Error::new(crate::ErrorKind::InvalidConfig, "disk_bytes has no room for a segment".to_owned())
+        })?;
+        let (active, written) =
+            create_segment(&*disk, &identity, &plan, &random, &budget, charge, name, number, clock_mark_s)
+                .map_err(|error| Error::io(format!("cannot create {}", names::segment(number)), error))?;
+        let active = Arc::new(active);
+        segments.insert(name, Arc::clone(&active));
+        let buffer = buffer::AppendBuffer::new(plan.buffer_bytes).map_err(memory)?;
+        let (capacity, headroom) = (plan.buffer_bytes as u64, plan.headroom_bytes as u64);
+        let batch_len_max = plan.staging_bytes as u64;
+        let tail = Tail::new(buffer, capacity, headroom, batch_len_max, active, order, link, clock_mark_s);
+        let log = Self {
+            disk,
+            identity,
+            budget,
+            random,
+            latch: Latch::new(),
+            counters: LogCounters::default(),
+            segments,
+            free_names: Mutex::new(free_names),
+            retired: Mutex::new(Vec::new()),
+            tail: Mutex::new(tail),
+            moved: Condvar::new(),
+            writer_work: Condvar::new(),
+            maintenance_work: Condvar::new(),
+            staging: Mutex::new(AnonBytes::new(plan.staging_bytes).map_err(memory)?),
+            syncing: Mutex::new(()),
+            preparing: Mutex::new(()),
+            plan,
+        };
+        log.counters.segments_created.one();
+        log.counters.written_bytes.add(written);
+        Ok(log)
+    }
+
+    pub(crate) fn plan(&self) -> &LogPlan {
+        &self.plan
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    // -- appending
+
+    /// Reserves room if there is some now and nobody waits for it.
+    pub(crate) fn try_reserve(&self, class: Class, record_len: u64) -> Option<Reservation<'_>> {
+        let cost = cost(record_len);
+        self.tail.lock().try_reserve(class, cost, None).then_some(Reservation { log: self, cost })
+    }
+
+    /// Reserves room, in order of asking, waiting for the background threads to make some. `None` once the disk is off.
+    pub(crate) fn reserve_or_wait(&self, class: Class, record_len: u64) -> Option<Reservation<'_>> {
+        let cost = cost(record_len);
+        let mut tail = self.tail.lock();
+        let ticket = tail.take_ticket();
+        loop {
+            if self.latch.is_tripped() {
+                tail.drop_ticket(ticket);
+                self.moved.notify_all();
+                return None;
+            }
+            if tail.try_reserve(class, cost, Some(ticket)) {
+                // The next in the queue may have room as well.
+                if tail.is_contended() {
+                    self.moved.notify_all();
+                }
+                return Some(Reservation { log: self, cost });
+            }
+            self.writer_work.notify_one();
+            self.maintenance_work.notify_one();
+            self.moved.wait(&mut tail);
+        }
+    }
+
+    /// Appends an event with its reserved room. Called under the lock of the key's shard, or of all shards.
+    pub(crate) fn append(&self, reservation: Reservation<'_>, header: &RecordHeader, payload: [&[u8]; 2]) -> Appended {
+        let mut tail = self.tail.lock();
+        let idle = !tail.has_unwritten();
+        let Position { segment_name, offset, seqno } = tail.append(header, payload);
+        tail.release(reservation.cost);
+        std::mem::forget(reservation);
+        let wake = idle || tail.buffer.used() >= self.plan.staging_bytes as u64;
+        if header.kind == RecordKind::Put {
+            tail.active.live_count.fetch_add(1, Ordering::Relaxed);
+            if !header.reinserted {
+                self.counters.accepted_bytes.add(header.payload_len());
+            }
+        }
+        if tail.spare.is_none() {
+            self.maintenance_work.notify_one();
+        }
+        drop(tail);
+        if wake {
+            self.writer_work.notify_one();
+        }
+        Appended { location: Location { segment: segment_name, offset }, seqno }
+    }
+
+    /// Notes the time, which never goes back.
+    pub(crate) fn note_clock(&self, now_s: u32) {
+        let mut tail = self.tail.lock();
+        tail.clock_mark_s = tail.clock_mark_s.max(now_s);
+    }
+
+    // -- reading
+
+    /// Pins the segment of a location. Called under the lock of the key's shard.
+    #[inline]
+    pub(crate) fn pin(&self, location: Location) -> Option<Pin<Segment>> {
+        self.segments.pin(location.segment)
+    }
+
+    /// Reads the record at a location of a pinned segment and gives its value to `read` if it is sound and of this key.
+    #[inline]
+    pub(crate) fn read<T>(&self, segment: &Segment, offset: u32, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Found<T> {
+        let found = if offset < segment.watermark.get() {
+            segment.read_record(offset, key, read)
+        } else {
+            match self.copy_unwritten(segment, offset) {
+                Copied::Record(header, payload) => {
+                    let (found, value) = payload.split_at(usize::from(header.key_len));
+                    if found == key { Found::Value(read(value), header) } else { Found::OtherKey }
+                }
+                Copied::Written => segment.read_record(offset, key, read),
+                Copied::Lost => Found::Damaged,
+            }
+        };
+        if matches!(found, Found::Damaged) {
+            self.counters.damaged_records.one();
+        }
+        found
+    }
+
+    /// Copies the record at a location, whatever its key, if it is sound: header, key and value.
+    pub(crate) fn copy_record(&self, segment: &Segment, offset: u32) -> Option<(RecordHeader, Vec<u8>)> {
+        if offset >= segment.watermark.get() {
+            match self.copy_unwritten(segment, offset) {
+                Copied::Record(header, payload) => return Some((header, payload)),
+                Copied::Written => {}
+                Copied::Lost => return None,
+            }
+        }
+        segment.copy_record(offset)
+    }
+
+    fn copy_unwritten(&self, segment: &Segment, offset: u32) -> Copied {
+        let tail = self.tail.lock();
+        if offset < segment.watermark.get() {
+            // Written in the meantime; bytes are freed under this lock, after the watermark was published.
+            return Copied::Written;
+        }
+        let at = segment.stream_base.load(Ordering::Relaxed).wrapping_add(offset.into());
+        let here = tail.buffer.freed()..tail.buffer.end();
+        let fits = |len: u64| here.contains(&at) && len <= here.end - at;
+        if !fits(RecordHeader::LEN as u64) {
+            return Copied::Lost;
+        }
+        let mut raw = [0; RecordHeader::LEN];
+        tail.buffer.copy_out(at, &mut raw);
+        let Ok(header) = RecordHeader::decode(segment.seed(), offset.into(), &raw) else { return Copied::Lost };
+        if !fits(header.record_len()) {
+            return Copied::Lost;
+        }
+        let mut payload = vec![0; header.payload_len() as usize];
+        tail.buffer.copy_out(at + RecordHeader::LEN as u64, &mut payload);
+        self.counters.buffer_reads.one();
+        Copied::Record(header, payload)
+    }
+
+    // -- writing and syncing
+
+    /// Writes what the buffer holds, up to one staging buffer or one large batch. Returns whether anything was written.
+    pub(crate) fn write_step(&self) -> Result<bool, Error> {
+        let mut staging = self.staging.lock();
+        self.latch.check()?;
+        let (segment, offset, stream, len, count, last_seqno);
+        let mut copied;
+        {
+            let mut tail = self.tail.lock();
+            if tail.queue.is_empty() {
+                tail.close_batch();
+            }
+            let mut extents = tail.queue.iter();
+            let Some(first) = extents.next() else { return Ok(false) };
+            let (mut total, mut last, mut taken) = (first.len, first.last_seqno, 1);
+            for next in extents {
+                let joined = Arc::ptr_eq(&next.segment, &first.segment)
+                    && u64::from(next.offset) == u64::from(first.offset) + total
+                    && total + next.len <= staging.len() as u64;
+                if !joined {
+                    break;
+                }
+                (total, last, taken) = (total + next.len, next.last_seqno, taken + 1);
+            }
+            (segment, offset, stream) = (Arc::clone(&first.segment), first.offset, first.stream);
+            (len, count, last_seqno) = (total, taken, last);
+            copied = len.min(staging.len() as u64);
+            tail.buffer.copy_out(stream, &mut staging[..copied as usize]);
+        }
+        let written = (|| {
+            let file = segment.file().ok_or_else(|| io::Error::other("the segment was sealed before it was written"))?;
+            file.write_at(offset.into(), &staging[..copied as usize])?;
+            while copied < len {
+                let step = (len - copied).min(staging.len() as u64);
+                self.tail.lock().buffer.copy_out(stream + copied, &mut staging[..step as usize]);
+                file.write_at(u64::from(offset) + copied, &staging[..step as usize])?;
+                copied += step;
+            }
+            Ok(())
+        })();
+        if let Err(error) = written {
+            return Err(self.fail(&format!("cannot write {}", names::segment(segment.header.number)), error));
+        }
+        self.counters.written_bytes.add(len);
+        self.counters.write_count.one();
+        // Before the buffer is freed: a reader finds the bytes in one place or the other.
+        segment.watermark.publish(offset + len as u32);
+        let mut tail = self.tail.lock();
+        if self.latch.is_tripped() {
+            return Ok(true);
+        }
+        tail.queue.drain(..count);
+        tail.buffer.free(stream + len);
+        tail.written_seqno = tail.written_seqno.max(last_seqno);
+        let left_behind = !Arc::ptr_eq(&tail.active, &segment);
+        drop(tail);
+        self.moved.notify_all();
+        if left_behind {
+            self.maintenance_work.notify_one();
+        }
+        Ok(true)
+    }
+
+    /// Writes everything that was appended so far, in this thread.
+    pub(crate) fn write_all(&self) -> Result<(), Error> {
+        let target = self.last_seqno();
+        loop {
+            let wrote = self.write_step()?;
+            let tail = self.tail.lock();
+            if !wrote || (tail.written_seqno >= target && !tail.has_unwritten()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Seqno of the last event appended.
+    pub(crate) fn last_seqno(&self) -> u64 {
+        self.tail.lock().next_seqno - 1
+    }
+
+    /// Waits until the writer has handed `seqno` to the kernel.
+    pub(crate) fn wait_written(&self, seqno: u64) -> Result<(), Error> {
+        let mut tail = self.tail.lock();
+        while tail.written_seqno < seqno {
+            self.latch.check()?;
+            self.writer_work.notify_one();
+            self.moved.wait(&mut tail);
+        }
+        Ok(())
+    }
+
+    /// Makes every event up to `seqno`, which is written, durable. Many callers share one sync.
+    pub(crate) fn sync_through(&self, seqno: u64) -> Result<(), Error> {
+        if self.tail.lock().synced_seqno >= seqno {
+            return Ok(());
+        }
+        let _one = self.syncing.lock();
+        self.latch.check()?;
+        let (files, target) = {
+            let tail = self.tail.lock();
+            if tail.synced_seqno >= seqno {
+                // Whoever held the lock before synced for us as well.
+                return Ok(());
+            }
+            let mut files: Vec<Arc<Segment>> = tail.unsealed.iter().map(|(segment, _)| Arc::clone(segment)).collect();
+            files.push(Arc::clone(&tail.active));
+            (files, tail.written_seqno)
+        };
+        // In log order, so that what is durable is always a prefix.
+        for segment in files {
+            self.sync_segment(&segment)?;
+        }
+        let mut tail = self.tail.lock();
+        tail.synced_seqno = tail.synced_seqno.max(target);
+        drop(tail);
+        self.moved.notify_all();
+        Ok(())
+    }
+
+    fn sync_segment(&self, segment: &Segment) -> Result<(), Error> {
+        let Some(file) = segment.file() else { return Ok(()) };
+        self.counters.sync_count.one();
+        file.sync_data()
+            .map_err(|error| self.fail(&format!("cannot sync {}", names::segment(segment.header.number)), error))
+    }
+
+    /// Appends an empty batch that says how far the log is durable, unless a batch says so already.
+    pub(crate) fn append_synced_mark(&self, reservation: Reservation<'_>) -> bool {
+        let mut tail = self.tail.lock();
+        let due = tail.recorded_seqno < tail.synced_seqno;
+        if due {
+            tail.append_synced_mark();
+        }
+        tail.release(reservation.cost);
+        std::mem::forget(reservation);
+        drop(tail);
+        self.writer_work.notify_one();
+        due
+    }
+
+    /// Waits until the background writer has written all that is in the buffer now.
+    pub(crate) fn wait_drained(&self) -> Result<(), Error> {
+        let mut tail = self.tail.lock();
+        let target = tail.buffer.end();
+        while tail.buffer.freed() < target {
+            self.latch.check()?;
+            self.writer_work.notify_one();
+            self.moved.wait(&mut tail);
+        }
+        Ok(())
+    }
+
+    /// Seals the oldest segment that the log has left, once all of it is written. Returns whether it did.
+    pub(crate) fn seal_step(&self) -> Result<bool, Error> {
+        let _one = self.syncing.lock();
+        self.latch.check()?;
+        let Some((segment, clock_mark_s)) =
+            self.tail.lock().unsealed.front().map(|(segment, mark)| (Arc::clone(segment), *mark))
+        else {
+            return Ok(false);
+        };
+        let end = segment.end().expect("the log has left the segment, so its end is known");
+        if segment.watermark.get() < end.data_end {
+            return Ok(false);
+        }
+        self.sync_segment(&segment)?;
+        {
+            let mut tail = self.tail.lock();
+            tail.synced_seqno = tail.synced_seqno.max(end.last_seqno);
+        }
+        let sealed = (|| {
+            let file = segment.file().ok_or_else(|| io::Error::other("the segment is sealed already"))?;
+            let tail = seal(&*file, &segment.header, &segment.link(), end, clock_mark_s, Depth::Headers)?;
+            Ok((tail, file.allocated_bytes()?))
+        })();
+        let (tail, allocated) = sealed
+            .map_err(|error| self.fail(&format!("cannot seal {}", names::segment(segment.header.number)), error))?;
+        let footer_bytes = crate::format::footer::footer_len(tail.entry_count.into());
+        self.counters.written_bytes.add(footer_bytes);
+        self.counters.sync_count.one();
+        self.counters.segments_sealed.one();
+        {
+            let mut charge = segment.charge.lock();
+            let now = allocated.min(charge.bytes());
+            charge.shrink_to(now);
+        }
+        segment.mark_sealed();
+        self.tail.lock().unsealed.pop_front();
+        self.moved.notify_all();
+        Ok(true)
+    }
+
+    // -- segments
+
+    /// Whether a spare is missing.
+    pub(crate) fn needs_spare(&self) -> bool {
+        self.tail.lock().spare.is_none() && !self.latch.is_tripped()
+    }
+
+    /// Makes the spare segment if there is none: a file with its final length and header, durable under its final name.
+    pub(crate) fn prepare_step(&self) -> Result<Prepared, Error> {
+        let _one = self.preparing.lock();
+        self.latch.check()?;
+        let (number, clock_mark_s) = {
+            let tail = self.tail.lock();
+            if tail.spare.is_some() {
+                return Ok(Prepared::Ready);
+            }
+            (tail.active.header.number + 1, tail.clock_mark_s)
+        };
+        self.reap();
+        let Some(charge) = self.budget.try_charge(self.plan.segment_charge_bytes()) else {
+            return Ok(Prepared::NeedsRetirement);
+        };
+        let Some(name) = self.free_names.lock().pop_front() else { return Ok(Prepared::NeedsRetirement) };
+        let created = create_segment(
+            &*self.disk,
+            &self.identity,
+            &self.plan,
+            &self.random,
+            &self.budget,
+            charge,
+            name,
+            number,
+            clock_mark_s,
+        );
+        let (segment, written) = match created {
+            Ok(created) => created,
+            Err(error) => {
+                self.free_names.lock().push_front(name);
+                if is_full(&error) {
+                    return Ok(Prepared::NeedsRetirement);
+                }
+                return Err(self.fail(&format!("cannot create {}", names::segment(number)), error));
+            }
+        };
+        self.counters.written_bytes.add(written);
+        self.counters.segments_created.one();
+        let segment = Arc::new(segment);
+        self.segments.insert(name, Arc::clone(&segment));
+        self.tail.lock().spare = Some(segment);
+        self.moved.notify_all();
+        Ok(Prepared::Ready)
+    }
+
+    /// The oldest segment, if it may be retired: sealed, and not the one that is appended to.
+    pub(crate) fn oldest_sealed(&self) -> Option<Arc<Segment>> {
+        let tail = self.tail.lock();
+        tail.order.front().filter(|segment| segment.is_sealed()).cloned()
+    }
+
+    /// Whether the log has left a segment that is not sealed yet.
+    pub(crate) fn has_unsealed(&self) -> bool {
+        !self.tail.lock().unsealed.is_empty()
+    }
+
+    /// Removes the oldest segment, which no index slot names any more: its file at once, its mapping and charge when the last pin goes.
+    pub(crate) fn retire(&self, segment: Arc<Segment>) -> Result<(), Error> {
+        let _one = self.preparing.lock();
+        self.latch.check()?;
+        let name = segment.name;
+        {
+            let mut tail = self.tail.lock();
+            let front = tail.order.front().is_some_and(|front| Arc::ptr_eq(front, &segment));
+            if !front || !segment.is_sealed() {
+                return Ok(());
+            }
+            tail.order.pop_front();
+        }
+        let file_name = names::segment(segment.header.number);
+        drop(segment);
+        let retired = self.segments.retire(name);
+        let removed = self.disk.unlink(&file_name).and_then(|()| self.disk.sync_dir());
+        if let Err(error) = removed {
+            return Err(self.fail(&format!("cannot remove {file_name}"), error));
+        }
+        self.retired.lock().extend(retired);
+        self.counters.segments_retired.one();
+        self.reap();
+        self.moved.notify_all();
+        Ok(())
+    }
+
+    /// Releases what retired segments held, for those that nobody reads any more.
+    pub(crate) fn reap(&self) {
+        let mut retired = self.retired.lock();
+        let waiting = std::mem::take(&mut *retired);
+        for segment in waiting {
+            let name = segment.name;
+            match segment.reclaim() {
+                // The mapping goes first, then the charge (field order does not matter: both go here, before the name is free again).
+                Ok(segment) => {
+                    drop(segment);
+                    self.free_names.lock().push_back(name);
+                }
+                Err(still_read) => retired.push(still_read),
+            }
+        }
+    }
+
+    /// Whether retired segments wait for their last pin.
+    pub(crate) fn has_retired(&self) -> bool {
+        !self.retired.lock().is_empty()
+    }
+
+    /// Visits the footer entries of a sealed segment in steps of at most `step` entries.
+    pub(crate) fn entries(&self, segment: &Segment, visit: &mut dyn FnMut(&[FooterEntry])) -> Result<(), Error> {
+        let name = names::segment(segment.header.number);
+        let file = self
+            .disk
+            .open(&name, crate::disk::Access::Read)
+            .map_err(|error| Error::io(format!("cannot open {name}"), error))?;
+        read_entries(&*file, self.identity.store_id, visit)
+            .map_err(|error| Error::io(format!("cannot read the footer of {name}"), error))
+    }
+
+    // -- for the background threads
+
+    /// Waits until the writer has something to do, at most `wait_max`; lingers a little for more when there is only little and nobody waits.
+    pub(crate) fn wait_for_writer_work(&self, stop: &dyn Fn() -> bool) {
+        let mut tail = self.tail.lock();
+        while !tail.has_unwritten() && !stop() {
+            self.writer_work.wait(&mut tail);
+        }
+        let little = tail.buffer.used() < self.plan.staging_bytes as u64;
+        if little && !tail.is_contended() && !stop() {
+            self.writer_work.wait_for(&mut tail, Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until maintenance may have something to do.
+    pub(crate) fn wait_for_maintenance_work(&self, busy: bool, stop: &dyn Fn() -> bool) {
+        let mut tail = self.tail.lock();
+        if stop() {
+            return;
+        }
+        let due = tail.spare.is_none() && !self.latch.is_tripped();
+        if busy || due || !tail.unsealed.is_empty() {
+            // Something is due that needs another thread's progress: look again soon.
+            self.maintenance_work.wait_for(&mut tail, Duration::from_millis(2));
+        } else {
+            self.maintenance_work.wait(&mut tail);
+        }
+    }
+
+    /// Wakes everybody, so that they see that the cache closes or that the disk is off.
+    pub(crate) fn wake_all(&self) {
+        let _tail = self.tail.lock();
+        self.moved.notify_all();
+        self.writer_work.notify_all();
+        self.maintenance_work.notify_all();
+    }
+
+    /// Wakes maintenance.
+    pub(crate) fn wake_maintenance(&self) {
+        self.maintenance_work.notify_one();
+    }
+
+    fn fail(&self, what: &str, error: io::Error) -> Error {
+        let error = self.latch.trip(what, error);
+        self.tail.lock().discard();
+        self.wake_all();
+        error
+    }
+
+    // -- statistics
+
+    /// Segments that hold the log now, oldest first, and what the buffer holds.
+    pub(crate) fn snapshot(&self) -> LogSnapshot {
+        let tail = self.tail.lock();
+        LogSnapshot {
+            segment_count: tail.order.len() as u64,
+            unsealed_count: tail.unsealed.len() as u64,
+            buffered_bytes: tail.buffer.used(),
+            next_seqno: tail.next_seqno,
+            written_seqno: tail.written_seqno,
+            synced_seqno: tail.synced_seqno,
+        }
+    }
+
+    /// Recomputes what the invariants say; for tests.
+    pub(crate) fn validate(&self) {
+        self.tail.lock().validate();
+    }
+
+    /// The tail's lock, for those who must hold it with all shards: nothing else may take it meanwhile.
+    #[cfg(test)]
+    pub(crate) fn lock_tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock()
+    }
+}
+
+/// Some numbers of the log at one instant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogSnapshot {
+    pub(crate) segment_count: u64,
+    pub(crate) unsealed_count: u64,
+    pub(crate) buffered_bytes: u64,
+    pub(crate) next_seqno: u64,
+    pub(crate) written_seqno: u64,
+    pub(crate) synced_seqno: u64,
+}
+
+enum Copied {
+    Record(RecordHeader, Vec<u8>),
+    Written,
+    Lost,
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+fn source_of(plan: &LogPlan, file: &Arc<dyn DiskFile>, len: u64) -> io::Result<Source> {
+    if plan.mapped { Ok(Source::Mapped(file.map(len)?)) } else { Ok(Source::File(Arc::clone(file))) }
+}
+
+/// Makes a segment file (P3): temporary name, length, header, sync; then its name, and the directory synced. On failure nothing is left behind.
+#[allow(clippy::too_many_arguments, reason = "used at open, when there is no log yet, and by the log")]
+fn create_segment(
+    disk: &dyn Disk,
+    identity: &Identity,
+    plan: &LogPlan,
+    random: &Random,
+    budget: &Budget,
+    charge: Charge,
+    name: u16,
+    number: u32,
+    clock_mark_s: u32,
+) -> io::Result<(Segment, u64)> {
+    let temporary = names::segment_temporary(number);
+    let made = (|| {
+        let file: Arc<dyn DiskFile> = disk.create_new(&temporary)?.into();
+        file.allocate(plan.segment_len_bytes.into())?;
+        let allocated = file.allocated_bytes()?;
+        if allocated > charge.bytes() && budget.limit_bytes() - budget.used_bytes() < allocated - charge.bytes() {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the file takes more blocks than the budget has"));
+        }
+        let header = SegmentHeader {
+            uid: random.bytes()?,
+            store_id: identity.store_id,
+            number,
+            len_bytes: plan.segment_len_bytes,
+            clock_mark_s,
+        };
+        for offset in HEADER_OFFSETS {
+            file.write_at(offset, &header.encode(offset))?;
+        }
+        file.sync_data()?;
+        let source = source_of(plan, &file, plan.segment_len_bytes.into())?;
+        disk.rename(&temporary, &names::segment(number))?;
+        disk.sync_dir()?;
+        Ok((file, header, source))
+    })();
+    match made {
+        Ok((file, header, source)) => {
+            let written = (HEADER_OFFSETS.len() * SegmentHeader::LEN) as u64;
+            Ok((Segment::new(header, name, source, Some(file), charge), written))
+        }
+        Err(error) => {
+            // Best effort: what stays is an orphan that the next open removes.
+            let _ = disk.unlink(&temporary);
+            Err(error)
+        }
+    }
+}
+
+/// Reads the footer of a sealed file and visits its entries in steps.
+pub(crate) fn read_entries(
+    file: &dyn DiskFile,
+    store_id: [u8; 16],
+    visit: &mut dyn FnMut(&[FooterEntry]),
+) -> io::Result<()> {
+    let invalid = |error: crate::format::DecodeError| io::Error::new(io::ErrorKind::InvalidData, error);
+    let len = file.len()?;
+    let mut raw = [0; FooterTail::LEN];
+    let tail_offset = len.saturating_sub(FooterTail::LEN as u64);
+    let got = file.read_at(tail_offset, &mut raw)?;
+    let tail = FooterTail::decode(store_id, tail_offset, &raw[..got]).map_err(invalid)?;
+    let mut hasher = FooterTail::entries_hasher(tail.header.uid, tail.data_end_offset);
+    let mut at = u64::from(tail.data_end_offset);
+    let mut left = tail.entry_count as usize;
+    let mut bytes = vec![0; left.min(4096) * crate::format::footer::ENTRY_LEN];
+    let mut entries = Vec::with_capacity(left.min(4096));
+    // Twice: nothing of it is used before all of it verifies.
+    for pass in 0..2 {
+        while left > 0 {
+            let step = left.min(4096) * crate::format::footer::ENTRY_LEN;
+            if file.read_at(at, &mut bytes[..step])? != step {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if pass == 0 {
+                hasher.update(&bytes[..step]);
+            } else {
+                entries.clear();
+                for entry in bytes[..step].as_chunks::<{ crate::format::footer::ENTRY_LEN }>().0 {
+                    entries.push(FooterEntry::decode(entry).map_err(invalid)?);
+                }
+                visit(&entries);
+            }
+            at += step as u64;
+            left -= step / crate::format::footer::ENTRY_LEN;
+        }
+        if pass == 0 {
+            let expected = std::mem::take(&mut hasher).finalize();
+            if expected != tail.entries_crc {
+                let fault = crate::format::Fault::Checksum { expected, found: tail.entries_crc };
+                return Err(invalid(crate::format::DecodeError { structure: "footer entries", fault }));
+            }
+            at = u64::from(tail.data_end_offset);
+            left = tail.entry_count as usize;
+        }
+    }
+    Ok(())
+}

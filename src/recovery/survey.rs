@@ -1,0 +1,671 @@
+//! Reading a store without changing it: which files are its log, which events count, and what is wrong with the rest.
+//!
+//! Recovery acts on what is found here; the tools print it. Reads with positioned reads only, in one pass over footers and the unsealed tail (two
+//! over the tail's batch headers). Memory: one window, and a line for each file and finding.
+
+use super::verdict::{self, RecordFacts, RecordVerdict, Relation, SegmentFacts, SegmentVerdict};
+use crate::disk::{Access, Disk, DiskFile};
+use crate::error::{Error, ErrorKind};
+use crate::format::footer::FooterTail;
+use crate::format::identity::Identity;
+use crate::format::names::{self, FileName};
+use crate::format::record::RecordKind;
+use crate::format::segment::{DATA_START, Link, SegmentHeader};
+use crate::log::scan::{self, Depth, Gap, Item};
+use std::io;
+use std::ops::ControlFlow;
+
+/// Most findings that are kept one by one; more are only counted.
+const FINDINGS_MAX: usize = 10_000;
+
+/// One thing that is not as written.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// The verdict's label in `format-spec/07-recovery.md`.
+    pub label: &'static str,
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub offset: u64,
+    /// What was expected, what was found, and what follows.
+    pub what: String,
+    /// Whether this is damage, or merely how a crash leaves a log (a torn tail, a spare, a leftover).
+    pub damage: bool,
+}
+
+/// One numbered file.
+#[derive(Debug, Clone)]
+pub struct SegmentSurvey {
+    /// Number in its name.
+    pub number: u32,
+    /// Name of the file.
+    pub file: String,
+    /// Length of the file in bytes.
+    pub file_len: u64,
+    /// Storage that it takes in bytes.
+    pub allocated_bytes: u64,
+    /// Its header, from either copy or the footer.
+    pub header: Option<SegmentHeader>,
+    /// Its link, from either copy or the footer.
+    pub link: Option<Link>,
+    /// Its footer, if that verifies.
+    pub footer: Option<FooterTail>,
+    /// Label of the verdict.
+    pub label: &'static str,
+    /// The verdict.
+    pub verdict: SegmentVerdict,
+    /// Whether its events count.
+    pub accepted: bool,
+    /// Whether it stays: accepted, and the budget has room for it.
+    pub kept: bool,
+    /// Where its records end.
+    pub data_end: u32,
+    /// Seqno of its first event.
+    pub first_seqno: u64,
+    /// Seqno of its last event; one less than the first if it has none.
+    pub last_seqno: u64,
+    /// Events that count.
+    pub event_count: u64,
+    has_batch: bool,
+    link_synced_through: u64,
+    has_zero_only_header: bool,
+}
+
+/// Who wants to hear of the events that count, in log order.
+pub trait Visitor {
+    /// The events that follow are of the segment with this index in [`Survey::segments`].
+    fn segment(&mut self, index: usize) {
+        let _ = index;
+    }
+    /// A key got a value; its record stands at `offset`.
+    fn put(&mut self, key_hash: u64, offset: u32);
+    /// A key lost its value.
+    fn tombstone(&mut self, key_hash: u64);
+    /// Every key lost its value.
+    fn clear(&mut self);
+}
+
+/// What a directory holds. See the [module](self).
+#[derive(Debug)]
+pub struct Survey {
+    /// The store's identity.
+    pub identity: Identity,
+    /// Every numbered file, by number.
+    pub segments: Vec<SegmentSurvey>,
+    /// Files of ours that were never finished.
+    pub temporaries: Vec<String>,
+    /// What is wrong, oldest first; at most ten thousand.
+    pub findings: Vec<Finding>,
+    /// How many findings there are.
+    pub finding_count: u64,
+    /// How many of them are damage.
+    pub damage_count: u64,
+    /// Highest sequence number that something says was durable.
+    pub synced_max: u64,
+    /// Highest time seen, in seconds since the epoch.
+    pub clock_mark_s: u32,
+    /// Events that count.
+    pub event_count: u64,
+    /// Keys that were forgotten because their newest version is damaged.
+    pub forgotten_keys: u64,
+    /// How many times all that was older had to be forgotten.
+    pub forgotten_older: u64,
+}
+
+/// How much room the log may take, for a survey whose outcome will be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Bytes for the segments that stay.
+    pub bytes_max: u64,
+    /// Most segments that stay.
+    pub count_max: usize,
+}
+
+/// Reads the identity of a store.
+///
+/// # Errors
+/// [`ErrorKind::NotAStore`] if there is none, [`ErrorKind::Damaged`] if neither copy verifies, [`ErrorKind::Incompatible`] for a later version.
+pub fn read_identity(disk: &dyn Disk) -> Result<Identity, Error> {
+    let name = names::IDENTITY;
+    let file = disk.open(name, Access::Read).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::new(ErrorKind::NotAStore, format!("no file '{name}': not an emberlog store")),
+        _ => open_error(name, error),
+    })?;
+    let mut bytes = vec![0; crate::format::identity::FILE_LEN as usize];
+    let got = file.read_at(0, &mut bytes).map_err(|error| Error::io(format!("cannot read {name}"), error))?;
+    Identity::decode_file(&bytes[..got]).map_err(|error| {
+        let kind = if error.is_incompatible() { ErrorKind::Incompatible } else { ErrorKind::Damaged };
+        Error::new(kind, format!("{name}: {error}; nothing was touched"))
+    })
+}
+
+pub(crate) fn open_error(name: &str, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Error::io(format!("cannot open {name}"), error).with_kind(ErrorKind::Insecure),
+        _ => Error::io(format!("cannot open {name}"), error),
+    }
+}
+
+impl Survey {
+    /// Surveys a store, telling `visitor` the events that count. With [`Depth::Payloads`] the payloads of sealed segments are read as well, and damage
+    /// in them becomes a finding.
+    ///
+    /// # Errors
+    /// Those of [`read_identity`]; [`ErrorKind::Incompatible`] if a segment is of a later version; [`ErrorKind::Io`] if a file cannot be read.
+    pub fn read(disk: &dyn Disk, depth: Depth, room: Option<Room>, visitor: &mut dyn Visitor) -> Result<Self, Error> {
+        let identity = read_identity(disk)?;
+        let names = disk.list().map_err(|error| Error::io("cannot list the directory", error))?;
+        let mut survey = Self {
+            identity,
+            segments: Vec::new(),
+            temporaries: Vec::new(),
+            findings: Vec::new(),
+            finding_count: 0,
+            damage_count: 0,
+            synced_max: 0,
+            clock_mark_s: 0,
+            event_count: 0,
+            forgotten_keys: 0,
+            forgotten_older: 0,
+        };
+        for name in names {
+            match names::parse(&name) {
+                FileName::Segment(number) => {
+                    if let Some(segment) = survey.read_segment(disk, number, name)? {
+                        survey.segments.push(segment);
+                    }
+                }
+                FileName::Temporary => survey.temporaries.push(name),
+                FileName::Identity | FileName::Lock | FileName::Foreign => {}
+            }
+        }
+        survey.segments.sort_by_key(|segment| segment.number);
+        survey.find_chain();
+        if let Some(room) = room {
+            survey.fit(room);
+        }
+        survey.find_synced_max(disk)?;
+        survey.apply(disk, depth, visitor)?;
+        Ok(survey)
+    }
+
+    /// Indexes of the segments that stay, oldest first.
+    pub fn kept(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        (0..self.segments.len()).filter(|&index| self.segments[index].kept)
+    }
+
+    // -- one file
+
+    fn read_segment(&self, disk: &dyn Disk, number: u32, name: String) -> Result<Option<SegmentSurvey>, Error> {
+        let file = match disk.open(&name, Access::Read) {
+            Ok(file) => file,
+            // A live store retires segments while a tool reads it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(open_error(&name, error)),
+        };
+        let read = |error| Error::io(format!("cannot read {name}"), error);
+        let mut start = vec![0; DATA_START as usize];
+        let got = file.read_at(0, &mut start).map_err(read)?;
+        start.truncate(got);
+        let file_len = file.len().map_err(read)?;
+        let allocated_bytes = file.allocated_bytes().map_err(read)?;
+        let store_id = self.identity.store_id;
+        let newer = |error: &crate::format::DecodeError| -> Result<(), Error> {
+            match error.is_incompatible() {
+                true => Err(Error::new(ErrorKind::Incompatible, format!("{name}: {error}; nothing was touched"))),
+                false => Ok(()),
+            }
+        };
+        let mut header = SegmentHeader::decode_either(store_id, &start);
+        if let Err(error) = &header {
+            newer(error)?;
+        }
+        let mut footer = None;
+        if let Some(tail_offset) = file_len.checked_sub(FooterTail::LEN as u64) {
+            let mut raw = [0; FooterTail::LEN];
+            let got = file.read_at(tail_offset, &mut raw).map_err(read)?;
+            match FooterTail::decode(store_id, tail_offset, &raw[..got]) {
+                Ok(tail) if tail.header.number == number => match crate::log::read_entries(&*file, store_id, &mut |_| {}) {
+                    Ok(()) => footer = Some(tail),
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                    Err(error) => return Err(read(error)),
+                },
+                Ok(_) => {}
+                Err(error) => newer(&error)?,
+            }
+        }
+        // A file under another's name is not that other file.
+        header = header.and_then(|header| {
+            let fault = crate::format::Fault::Field { field: "segment_number", found: header.number.into() };
+            let error = crate::format::DecodeError { structure: "segment header", fault };
+            if header.number == number { Ok(header) } else { Err(error) }
+        });
+        let mut header = header.ok();
+        let mut link = None;
+        let mut link_synced_through = 0;
+        let mut has_batch = false;
+        if let Some(header) = &header {
+            if let Ok((found, batch)) = Link::decode_either(header.seed(), &start) {
+                link = Some(found);
+                link_synced_through = batch.synced_through;
+            }
+            if link.is_none() && footer.is_none() {
+                let limit = u32::try_from(file_len).unwrap_or(u32::MAX);
+                scan::scan_batches(&*file, header, limit, &mut |offset, _| has_batch |= u64::from(offset) >= DATA_START)
+                    .map_err(read)?;
+            }
+        }
+        if let Some(tail) = &footer {
+            header = Some(tail.header);
+            link = Some(tail.link);
+        }
+        let has_zero_only_header = start.iter().take(512).all(|&byte| byte == 0);
+        Ok(Some(SegmentSurvey {
+            number,
+            file: name,
+            file_len,
+            allocated_bytes,
+            header,
+            link,
+            footer,
+            label: "",
+            verdict: SegmentVerdict::Hole,
+            accepted: false,
+            kept: false,
+            data_end: footer.map_or(DATA_START as u32, |tail| tail.data_end_offset),
+            first_seqno: link.map_or(1, |link| link.predecessor_last_seqno + 1),
+            last_seqno: footer.map_or(link.map_or(0, |link| link.predecessor_last_seqno), |tail| tail.last_seqno),
+            event_count: 0,
+            has_batch,
+            link_synced_through,
+            has_zero_only_header,
+        }))
+    }
+
+    // -- the chain
+
+    fn relation(&self, index: usize) -> Relation {
+        let segment = &self.segments[index];
+        let Some(link) = segment.link else { return Relation::Follows };
+        let before = index.checked_sub(1).map(|before| &self.segments[before]);
+        match before {
+            None => Relation::First,
+            Some(_) if link.predecessor_number == 0 => Relation::OtherUid,
+            Some(_) if link.predecessor_number != segment.number - 1 => Relation::OtherUid,
+            Some(before) if before.number != link.predecessor_number => Relation::Hole,
+            Some(before) => match (before.header, before.footer) {
+                (None, _) => Relation::Hole,
+                (Some(header), _) if header.uid != link.predecessor_uid => Relation::OtherUid,
+                (_, Some(tail))
+                    if tail.data_end_offset != link.predecessor_end_offset
+                        || tail.last_seqno != link.predecessor_last_seqno =>
+                {
+                    Relation::OtherEnd
+                }
+                _ => Relation::Follows,
+            },
+        }
+    }
+
+    /// Walks from the newest file to the oldest and marks those whose events may count.
+    fn find_chain(&mut self) {
+        let mut newest = true;
+        let mut chain_end = self.segments.len();
+        for index in (0..self.segments.len()).rev() {
+            let segment = &self.segments[index];
+            let facts = SegmentFacts {
+                header_ok: segment.header.is_some(),
+                footer_ok: segment.footer.is_some(),
+                link_ok: segment.link.is_some(),
+                has_batch: segment.has_batch,
+                newest,
+                // Taken for durable until the marks of the whole chain are known; `apply` asks again.
+                synced: true,
+                relation: self.relation(index),
+            };
+            let (label, verdict, older_counts) = verdict::segment(facts);
+            let segment = &mut self.segments[index];
+            (segment.label, segment.verdict) = (label, verdict);
+            let (file, number) = (segment.file.clone(), segment.number);
+            match verdict {
+                SegmentVerdict::Spare => {
+                    segment.accepted = false;
+                    continue;
+                }
+                SegmentVerdict::Stale => {
+                    for newer in &mut self.segments[index..chain_end] {
+                        newer.accepted = false;
+                        newer.label = "S-STALE";
+                        newer.verdict = SegmentVerdict::Stale;
+                    }
+                    chain_end = index;
+                    newest = true;
+                    self.find(Finding {
+                        label,
+                        file,
+                        offset: 0,
+                        what: "follows an end of the log that an earlier recovery cut; it is removed".to_owned(),
+                        damage: false,
+                    });
+                    continue;
+                }
+                SegmentVerdict::Hole => {
+                    let what = if segment.has_zero_only_header {
+                        "expected a segment header, found zeros; all that is older is forgotten"
+                    } else {
+                        "neither header nor footer verifies; all that is older is forgotten"
+                    };
+                    self.find(Finding { label, file, offset: 0, what: what.to_owned(), damage: true });
+                }
+                SegmentVerdict::Trust
+                | SegmentVerdict::Scan
+                | SegmentVerdict::ScanForgetOlder
+                | SegmentVerdict::CutBefore => {
+                    segment.accepted = true;
+                    newest = false;
+                    if !older_counts && index > 0 && verdict != SegmentVerdict::ScanForgetOlder {
+                        let what = if label == "S-SPLIT" {
+                            "its link names another predecessor than is there; all that is older is forgotten".to_owned()
+                        } else {
+                            format!("segment {} is missing or unreadable; all that is older is forgotten", number - 1)
+                        };
+                        self.find(Finding { label: if label == "S-SPLIT" { label } else { "S-HOLE" }, file, offset: 0, what, damage: true });
+                    }
+                }
+            }
+            if !older_counts {
+                self.forgotten_older += u64::from(index > 0);
+                for older in &mut self.segments[..index] {
+                    older.label = "S-FORGOTTEN";
+                    older.accepted = false;
+                }
+                break;
+            }
+        }
+        for segment in &mut self.segments {
+            segment.kept = segment.accepted;
+        }
+    }
+
+    /// Lets the oldest segments go until the rest fits.
+    fn fit(&mut self, room: Room) {
+        let mut bytes = 0u64;
+        let mut count = 0;
+        let mut full = false;
+        for segment in self.segments.iter_mut().rev().filter(|segment| segment.accepted) {
+            bytes += segment.allocated_bytes;
+            count += 1;
+            full |= bytes > room.bytes_max || count > room.count_max;
+            if full {
+                segment.label = "S-NOROOM";
+                segment.accepted = false;
+                segment.kept = false;
+            }
+        }
+    }
+
+    /// The highest seqno that anything in the chain says was durable.
+    fn find_synced_max(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+        let mut synced_max = 0;
+        for segment in self.segments.iter().filter(|segment| segment.accepted) {
+            synced_max = synced_max.max(segment.link_synced_through);
+            match (&segment.footer, &segment.header) {
+                (Some(tail), _) => synced_max = synced_max.max(tail.last_seqno),
+                (None, Some(header)) => {
+                    let file = open(disk, &segment.file)?;
+                    let limit = segment.limit();
+                    scan::scan_batches(&*file, header, limit, &mut |_, batch| {
+                        synced_max = synced_max.max(batch.synced_through);
+                    })
+                    .map_err(|error| Error::io(format!("cannot read {}", segment.file), error))?;
+                }
+                (None, None) => {}
+            }
+        }
+        self.synced_max = synced_max;
+        Ok(())
+    }
+
+    // -- the events
+
+    fn apply(&mut self, disk: &dyn Disk, depth: Depth, visitor: &mut dyn Visitor) -> Result<(), Error> {
+        let chain: Vec<usize> = self.kept().collect();
+        for (position, &index) in chain.iter().enumerate() {
+            let successor_end = chain
+                .get(position + 1)
+                .and_then(|&next| self.segments[next].link)
+                .filter(|link| link.predecessor_number == self.segments[index].number)
+                .map(|link| link.predecessor_end_offset);
+            visitor.segment(index);
+            let mark = self.segments[index].header.map_or(0, |header| header.clock_mark_s);
+            self.clock_mark_s = self.clock_mark_s.max(mark);
+            let file = open(disk, &self.segments[index].file)?;
+            let ended = if self.segments[index].footer.is_some() {
+                self.apply_footer(index, &*file, depth, visitor)?;
+                false
+            } else {
+                self.apply_scan(index, &*file, successor_end, visitor)?
+            };
+            if ended {
+                for &newer in &chain[position + 1..] {
+                    let segment = &mut self.segments[newer];
+                    (segment.label, segment.verdict) = ("S-STALE", SegmentVerdict::Stale);
+                    (segment.accepted, segment.kept) = (false, false);
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_footer(
+        &mut self,
+        index: usize,
+        file: &dyn DiskFile,
+        depth: Depth,
+        visitor: &mut dyn Visitor,
+    ) -> Result<(), Error> {
+        let segment = &self.segments[index];
+        let name = segment.file.clone();
+        let read = |error| Error::io(format!("cannot read {name}"), error);
+        let mut count = 0u64;
+        let tail = segment.footer.expect("only sealed segments are applied by their footer");
+        crate::log::read_entries(file, self.identity.store_id, &mut |entries| {
+            count += entries.len() as u64;
+            for entry in entries {
+                match entry.kind {
+                    RecordKind::Put => visitor.put(entry.key_hash, entry.offset),
+                    RecordKind::Tombstone => visitor.tombstone(entry.key_hash),
+                    RecordKind::Clear => visitor.clear(),
+                }
+            }
+        })
+        .map_err(read)?;
+        self.segments[index].event_count = count;
+        self.event_count += count;
+        if depth == Depth::Payloads {
+            let header = tail.header;
+            let mut damaged = Vec::new();
+            // The footer names every key hash, so damage to a record here is damage to that key alone.
+            scan::scan(file, &header, tail.data_end_offset, Some(tail.first_seqno), depth, &mut |item| {
+                let (offset, what, facts) = match item {
+                    Item::Record { offset, payload: Err(error), .. } => (offset, error.to_string(), (true, false)),
+                    Item::Gap(gap) => (gap.offset, gap.error.to_string(), (false, false)),
+                    _ => return ControlFlow::Continue(()),
+                };
+                let facts = RecordFacts { header_ok: facts.0, payload_ok: facts.1, named: true, synced: true };
+                damaged.push((offset, what, verdict::record(facts).0));
+                if damaged.len() < FINDINGS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+            .map_err(read)?;
+            for (offset, what, label) in damaged {
+                let what = format!("{what}; the keys that the footer names here are forgotten when they are read");
+                self.find(Finding { label, file: name.clone(), offset: offset.into(), what, damage: true });
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies an unsealed segment. Returns whether the log ends in it.
+    fn apply_scan(
+        &mut self,
+        index: usize,
+        file: &dyn DiskFile,
+        successor_end: Option<u32>,
+        visitor: &mut dyn Visitor,
+    ) -> Result<bool, Error> {
+        let segment = &self.segments[index];
+        let name = segment.file.clone();
+        let header = segment.header.expect("a segment without header and footer is a hole");
+        let limit = segment.limit().min(successor_end.unwrap_or(u32::MAX));
+        let mut first_seqno = segment.link.map(|link| link.predecessor_last_seqno + 1);
+        let nolink = segment.link.is_none();
+        let newest = successor_end.is_none();
+        let synced_max = self.synced_max;
+        if nolink {
+            let mut first = None;
+            scan::scan_batches(file, &header, limit, &mut |offset, batch| {
+                if u64::from(offset) >= DATA_START {
+                    first = first.or(Some(batch.first_seqno));
+                }
+            })
+            .map_err(|error| Error::io(format!("cannot read {name}"), error))?;
+            let synced = first.is_some_and(|first| first <= synced_max);
+            let facts = SegmentFacts {
+                header_ok: true,
+                footer_ok: false,
+                link_ok: false,
+                has_batch: true,
+                newest,
+                synced,
+                relation: Relation::Follows,
+            };
+            let (label, verdict, _) = verdict::segment(facts);
+            let what = match verdict {
+                SegmentVerdict::CutBefore => "neither copy of the link verifies; the log ends before this segment",
+                _ => "neither copy of the link verifies; all that is older is forgotten",
+            };
+            let cut = verdict == SegmentVerdict::CutBefore;
+            self.find(Finding { label, file: name.clone(), offset: 512, what: what.to_owned(), damage: !cut });
+            let segment = &mut self.segments[index];
+            (segment.label, segment.verdict) = (label, verdict);
+            if cut {
+                (segment.accepted, segment.kept) = (false, false);
+                return Ok(true);
+            }
+            self.forgotten_older += 1;
+            visitor.clear();
+            first_seqno = first;
+            self.segments[index].first_seqno = first.unwrap_or(1);
+        }
+        let mut clock_mark_s = self.clock_mark_s;
+        let mut findings = Vec::new();
+        let (mut cut, mut keys, mut older, mut events) = (None, 0, 0, 0u64);
+        let reached = scan::scan(file, &header, limit, first_seqno, Depth::Payloads, &mut |item| match item {
+            Item::Batch { header, .. } => {
+                clock_mark_s = clock_mark_s.max(header.clock_mark_s);
+                ControlFlow::Continue(())
+            }
+            Item::Record { offset, seqno, header, payload } => {
+                let synced = seqno <= synced_max;
+                let facts = RecordFacts { header_ok: true, payload_ok: payload.is_ok(), named: true, synced };
+                let (label, verdict) = verdict::record(facts);
+                if let Err(error) = payload {
+                    let damage = verdict != RecordVerdict::Cut;
+                    findings.push((label, offset, error.to_string(), damage));
+                }
+                match verdict {
+                    RecordVerdict::Keep => match header.kind {
+                        RecordKind::Put => visitor.put(header.key_hash, offset),
+                        RecordKind::Tombstone => visitor.tombstone(header.key_hash),
+                        RecordKind::Clear => visitor.clear(),
+                    },
+                    RecordVerdict::ForgetKey => {
+                        keys += 1;
+                        visitor.tombstone(header.key_hash);
+                    }
+                    RecordVerdict::ForgetOlder => {
+                        older += 1;
+                        visitor.clear();
+                    }
+                    RecordVerdict::Cut => {
+                        cut = Some((offset, seqno));
+                        return ControlFlow::Break(());
+                    }
+                }
+                events += 1;
+                ControlFlow::Continue(())
+            }
+            Item::Gap(gap) => {
+                let Gap { offset, first_seqno, error, blank, resume } = gap;
+                let facts = RecordFacts {
+                    header_ok: false,
+                    payload_ok: false,
+                    named: false,
+                    synced: first_seqno <= synced_max,
+                };
+                let (label, verdict) = verdict::record(facts);
+                if verdict == RecordVerdict::Cut {
+                    // Zeros behind the last batch of the newest segment are a sound end, not a torn one.
+                    if !(blank && resume.is_none() && newest) {
+                        findings.push((label, offset, error.to_string(), false));
+                    }
+                    cut = Some((offset, first_seqno));
+                    return ControlFlow::Break(());
+                }
+                findings.push((label, offset, error.to_string(), true));
+                older += 1;
+                visitor.clear();
+                ControlFlow::Continue(())
+            }
+        })
+        .map_err(|error| Error::io(format!("cannot read {name}"), error))?;
+        self.clock_mark_s = clock_mark_s;
+        self.forgotten_keys += keys;
+        self.forgotten_older += older;
+        self.event_count += events;
+        for (label, offset, error, damage) in findings {
+            let follows = match label {
+                "V-KEY" => "the key is forgotten",
+                "V-OLDER" => "all that is older is forgotten",
+                _ => "the log ends here",
+            };
+            self.find(Finding { label, file: name.clone(), offset: offset.into(), what: format!("{error}; {follows}"), damage });
+        }
+        let segment = &mut self.segments[index];
+        segment.event_count = events;
+        match cut {
+            Some((offset, seqno)) => {
+                segment.data_end = offset;
+                segment.last_seqno = seqno - 1;
+            }
+            None => {
+                // With a successor the segment ends where that says, whatever was lost before it.
+                let link_end = successor_end.unwrap_or(reached.end_offset);
+                segment.data_end = link_end.max(reached.end_offset);
+                segment.last_seqno = reached.next_seqno - 1;
+            }
+        }
+        Ok(cut.is_some())
+    }
+
+    fn find(&mut self, finding: Finding) {
+        self.finding_count += 1;
+        self.damage_count += u64::from(finding.damage);
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        }
+    }
+}
+
+impl SegmentSurvey {
+    /// Where reading has to stop at the latest.
+    fn limit(&self) -> u32 {
+        let len = self.header.map_or(0, |header| header.len_bytes);
+        u32::try_from(self.file_len).unwrap_or(u32::MAX).min(len)
+    }
+}
+
+fn open(disk: &dyn Disk, name: &str) -> Result<Box<dyn DiskFile>, Error> {
+    disk.open(name, Access::Read).map_err(|error| open_error(name, error))
+}
