@@ -2,12 +2,16 @@
 
 mod budget;
 pub mod clock;
+mod counters;
 pub mod disk;
 mod error;
 pub mod format;
 mod hash;
 mod index;
+pub mod log;
 mod policy;
+mod random;
+pub mod recovery;
 mod ring;
 mod sync;
 

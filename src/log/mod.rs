@@ -8,7 +8,7 @@
 
 mod buffer;
 mod pins;
-pub(crate) mod scan;
+pub mod scan;
 mod seal;
 mod segment;
 mod tail;
@@ -181,7 +181,10 @@ impl Log {
                 disk.open(&file_name, crate::disk::Access::Read).map_err(|error| Error::io(context(), error))?.into();
             let allocated = file.allocated_bytes().map_err(|error| Error::io(context(), error))?;
             let charge = budget.try_charge(allocated).ok_or_else(|| {
-                Error::new(crate::ErrorKind::Io, format!("{file_name}: its {allocated} bytes do not fit the disk budget"))
+                Error::new(
+                    crate::ErrorKind::Io,
+                    format!("{file_name}: its {allocated} bytes do not fit the disk budget"),
+                )
             })?;
             let source = source_of(&plan, &file, u64::from(tail.data_end_offset))
                 .map_err(|error| Error::io(format!("cannot map {file_name}"), error))?;
@@ -318,7 +321,13 @@ impl Log {
 
     /// Reads the record at a location of a pinned segment and gives its value to `read` if it is sound and of this key.
     #[inline]
-    pub(crate) fn read<T>(&self, segment: &Segment, offset: u32, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Found<T> {
+    pub(crate) fn read<T>(
+        &self,
+        segment: &Segment,
+        offset: u32,
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Found<T> {
         let found = if offset < segment.watermark.get() {
             segment.read_record(offset, key, read)
         } else {
@@ -404,7 +413,8 @@ impl Log {
             tail.buffer.copy_out(stream, &mut staging[..copied as usize]);
         }
         let written = (|| {
-            let file = segment.file().ok_or_else(|| io::Error::other("the segment was sealed before it was written"))?;
+            let file =
+                segment.file().ok_or_else(|| io::Error::other("the segment was sealed before it was written"))?;
             file.write_at(offset.into(), &staging[..copied as usize])?;
             while copied < len {
                 let step = (len - copied).min(staging.len() as u64);
@@ -486,6 +496,7 @@ impl Log {
         for segment in files {
             self.sync_segment(&segment)?;
         }
+        self.latch.check()?;
         let mut tail = self.tail.lock();
         tail.synced_seqno = tail.synced_seqno.max(target);
         drop(tail);

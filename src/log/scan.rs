@@ -135,7 +135,9 @@ pub fn scan(
     let mut reached = Reached { end_offset: at, next_seqno: first_seqno.unwrap_or(1) };
     while at < limit {
         let batch = match walk.batch_at(at)? {
-            Ok(batch) if batch.kind == BatchKind::Records && seqno.is_none_or(|seqno| seqno == batch.first_seqno) => batch,
+            Ok(batch) if batch.kind == BatchKind::Records && seqno.is_none_or(|seqno| seqno == batch.first_seqno) => {
+                batch
+            }
             other => {
                 let error = match other {
                     Err(error) => error,

@@ -3,10 +3,10 @@
 use super::scan::{self, Depth, Item};
 use super::segment::End;
 use crate::disk::DiskFile;
+use crate::format::align_up;
 use crate::format::footer::{ENTRY_LEN, FooterEntry, FooterTail};
 use crate::format::record::RecordKind;
 use crate::format::segment::{Link, SegmentHeader};
-use crate::format::align_up;
 use std::io;
 use std::ops::ControlFlow;
 

@@ -210,7 +210,8 @@ impl Tail {
     /// Appends a record; its room is reserved. `payload` is key and value, or nothing.
     pub(crate) fn append(&mut self, header: &RecordHeader, payload: [&[u8]; 2]) -> Position {
         let record_len = header.record_len();
-        let batch_full = self.batch.as_ref().is_some_and(|batch| self.buffer.end() - batch.stream >= self.batch_len_max);
+        let batch_full =
+            self.batch.as_ref().is_some_and(|batch| self.buffer.end() - batch.stream >= self.batch_len_max);
         if batch_full {
             self.close_batch();
         }
@@ -255,8 +256,7 @@ impl Tail {
 
     fn open_batch(&mut self) {
         let stream = self.buffer.end();
-        self.batch =
-            Some(OpenBatch { offset: self.offset, stream, first_seqno: self.next_seqno, record_count: 0 });
+        self.batch = Some(OpenBatch { offset: self.offset, stream, first_seqno: self.next_seqno, record_count: 0 });
         self.buffer.append(&[0; BatchHeader::LEN]);
         self.offset += BatchHeader::LEN as u32;
         self.appended_bytes += BatchHeader::LEN as u64;

@@ -66,8 +66,10 @@ pub struct SegmentSurvey {
     pub last_seqno: u64,
     /// Events that count.
     pub event_count: u64,
-    has_batch: bool,
-    link_synced_through: u64,
+    /// Seqno of the first batch behind the link that verifies, in an unsealed segment.
+    first_batch_seqno: Option<u64>,
+    /// Highest seqno that the segment says was durable.
+    synced_max: u64,
     has_zero_only_header: bool,
 }
 
@@ -141,7 +143,9 @@ pub fn read_identity(disk: &dyn Disk) -> Result<Identity, Error> {
 
 pub(crate) fn open_error(name: &str, error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => Error::io(format!("cannot open {name}"), error).with_kind(ErrorKind::Insecure),
+        io::ErrorKind::PermissionDenied => {
+            Error::io(format!("cannot open {name}"), error).with_kind(ErrorKind::Insecure)
+        }
         _ => Error::io(format!("cannot open {name}"), error),
     }
 }
@@ -184,7 +188,13 @@ impl Survey {
         if let Some(room) = room {
             survey.fit(room);
         }
-        survey.find_synced_max(disk)?;
+        survey.synced_max = survey
+            .segments
+            .iter()
+            .filter(|segment| segment.accepted)
+            .map(|segment| segment.synced_max)
+            .max()
+            .unwrap_or(0);
         survey.apply(disk, depth, visitor)?;
         Ok(survey)
     }
@@ -225,11 +235,13 @@ impl Survey {
             let mut raw = [0; FooterTail::LEN];
             let got = file.read_at(tail_offset, &mut raw).map_err(read)?;
             match FooterTail::decode(store_id, tail_offset, &raw[..got]) {
-                Ok(tail) if tail.header.number == number => match crate::log::read_entries(&*file, store_id, &mut |_| {}) {
-                    Ok(()) => footer = Some(tail),
-                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-                    Err(error) => return Err(read(error)),
-                },
+                Ok(tail) if tail.header.number == number => {
+                    match crate::log::read_entries(&*file, store_id, &mut |_| {}) {
+                        Ok(()) => footer = Some(tail),
+                        Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                        Err(error) => return Err(read(error)),
+                    }
+                }
                 Ok(_) => {}
                 Err(error) => newer(&error)?,
             }
@@ -242,18 +254,18 @@ impl Survey {
         });
         let mut header = header.ok();
         let mut link = None;
-        let mut link_synced_through = 0;
-        let mut has_batch = false;
-        if let Some(header) = &header {
-            if let Ok((found, batch)) = Link::decode_either(header.seed(), &start) {
-                link = Some(found);
-                link_synced_through = batch.synced_through;
-            }
-            if link.is_none() && footer.is_none() {
-                let limit = u32::try_from(file_len).unwrap_or(u32::MAX);
-                scan::scan_batches(&*file, header, limit, &mut |offset, _| has_batch |= u64::from(offset) >= DATA_START)
-                    .map_err(read)?;
-            }
+        let mut synced_max = footer.map_or(0, |tail| tail.last_seqno);
+        let mut first_batch_seqno = None;
+        if let (Some(header), None) = (&header, &footer) {
+            link = Link::decode_either(header.seed(), &start).ok().map(|(link, _)| link);
+            let limit = u32::try_from(file_len).unwrap_or(u32::MAX).min(header.len_bytes);
+            scan::scan_batches(&*file, header, limit, &mut |offset, batch| {
+                synced_max = synced_max.max(batch.synced_through);
+                if u64::from(offset) >= DATA_START {
+                    first_batch_seqno = first_batch_seqno.or(Some(batch.first_seqno));
+                }
+            })
+            .map_err(read)?;
         }
         if let Some(tail) = &footer {
             header = Some(tail.header);
@@ -273,11 +285,11 @@ impl Survey {
             accepted: false,
             kept: false,
             data_end: footer.map_or(DATA_START as u32, |tail| tail.data_end_offset),
-            first_seqno: link.map_or(1, |link| link.predecessor_last_seqno + 1),
+            first_seqno: link.map_or(first_batch_seqno.unwrap_or(1), |link| link.predecessor_last_seqno + 1),
             last_seqno: footer.map_or(link.map_or(0, |link| link.predecessor_last_seqno), |tail| tail.last_seqno),
             event_count: 0,
-            has_batch,
-            link_synced_through,
+            first_batch_seqno,
+            synced_max,
             has_zero_only_header,
         }))
     }
@@ -311,16 +323,17 @@ impl Survey {
     fn find_chain(&mut self) {
         let mut newest = true;
         let mut chain_end = self.segments.len();
+        let mut synced_max = 0;
         for index in (0..self.segments.len()).rev() {
             let segment = &self.segments[index];
             let facts = SegmentFacts {
                 header_ok: segment.header.is_some(),
                 footer_ok: segment.footer.is_some(),
                 link_ok: segment.link.is_some(),
-                has_batch: segment.has_batch,
+                has_batch: segment.first_batch_seqno.is_some(),
                 newest,
-                // Taken for durable until the marks of the whole chain are known; `apply` asks again.
-                synced: true,
+                // Only this segment and newer ones can say so: what is older was written before its first event.
+                synced: segment.first_batch_seqno.is_some_and(|first| first <= synced_max.max(segment.synced_max)),
                 relation: self.relation(index),
             };
             let (label, verdict, older_counts) = verdict::segment(facts);
@@ -332,21 +345,16 @@ impl Survey {
                     segment.accepted = false;
                     continue;
                 }
-                SegmentVerdict::Stale => {
-                    for newer in &mut self.segments[index..chain_end] {
-                        newer.accepted = false;
-                        newer.label = "S-STALE";
-                        newer.verdict = SegmentVerdict::Stale;
-                    }
-                    chain_end = index;
-                    newest = true;
-                    self.find(Finding {
-                        label,
-                        file,
-                        offset: 0,
-                        what: "follows an end of the log that an earlier recovery cut; it is removed".to_owned(),
-                        damage: false,
-                    });
+                SegmentVerdict::Stale | SegmentVerdict::CutBefore => {
+                    self.drop_newer(index..chain_end);
+                    self.segments[index].label = label;
+                    (chain_end, newest, synced_max) = (index, true, 0);
+                    let what = if verdict == SegmentVerdict::Stale {
+                        "follows an end of the log that an earlier recovery cut; it is removed"
+                    } else {
+                        "neither copy of the link verifies; the log ends before this segment"
+                    };
+                    self.find(Finding { label, file, offset: 0, what: what.to_owned(), damage: false });
                     continue;
                 }
                 SegmentVerdict::Hole => {
@@ -357,19 +365,18 @@ impl Survey {
                     };
                     self.find(Finding { label, file, offset: 0, what: what.to_owned(), damage: true });
                 }
-                SegmentVerdict::Trust
-                | SegmentVerdict::Scan
-                | SegmentVerdict::ScanForgetOlder
-                | SegmentVerdict::CutBefore => {
+                SegmentVerdict::Trust | SegmentVerdict::Scan | SegmentVerdict::ScanForgetOlder => {
                     segment.accepted = true;
                     newest = false;
-                    if !older_counts && index > 0 && verdict != SegmentVerdict::ScanForgetOlder {
-                        let what = if label == "S-SPLIT" {
-                            "its link names another predecessor than is there; all that is older is forgotten".to_owned()
-                        } else {
-                            format!("segment {} is missing or unreadable; all that is older is forgotten", number - 1)
+                    synced_max = synced_max.max(segment.synced_max);
+                    if !older_counts && (index > 0 || verdict == SegmentVerdict::ScanForgetOlder) {
+                        let (label, why) = match label {
+                            "S-NOLINK" => (label, "neither copy of the link verifies".to_owned()),
+                            "S-SPLIT" => (label, "its link names another predecessor than is there".to_owned()),
+                            _ => ("S-HOLE", format!("segment {} is missing or unreadable", number - 1)),
                         };
-                        self.find(Finding { label: if label == "S-SPLIT" { label } else { "S-HOLE" }, file, offset: 0, what, damage: true });
+                        let what = format!("{why}; all that is older is forgotten");
+                        self.find(Finding { label, file, offset: 0, what, damage: true });
                     }
                 }
             }
@@ -404,26 +411,12 @@ impl Survey {
         }
     }
 
-    /// The highest seqno that anything in the chain says was durable.
-    fn find_synced_max(&mut self, disk: &dyn Disk) -> Result<(), Error> {
-        let mut synced_max = 0;
-        for segment in self.segments.iter().filter(|segment| segment.accepted) {
-            synced_max = synced_max.max(segment.link_synced_through);
-            match (&segment.footer, &segment.header) {
-                (Some(tail), _) => synced_max = synced_max.max(tail.last_seqno),
-                (None, Some(header)) => {
-                    let file = open(disk, &segment.file)?;
-                    let limit = segment.limit();
-                    scan::scan_batches(&*file, header, limit, &mut |_, batch| {
-                        synced_max = synced_max.max(batch.synced_through);
-                    })
-                    .map_err(|error| Error::io(format!("cannot read {}", segment.file), error))?;
-                }
-                (None, None) => {}
-            }
+    /// Marks files as beyond the end of the log.
+    fn drop_newer(&mut self, range: std::ops::Range<usize>) {
+        for newer in &mut self.segments[range] {
+            (newer.label, newer.verdict) = ("S-STALE", SegmentVerdict::Stale);
+            (newer.accepted, newer.kept) = (false, false);
         }
-        self.synced_max = synced_max;
-        Ok(())
     }
 
     // -- the events
@@ -431,11 +424,7 @@ impl Survey {
     fn apply(&mut self, disk: &dyn Disk, depth: Depth, visitor: &mut dyn Visitor) -> Result<(), Error> {
         let chain: Vec<usize> = self.kept().collect();
         for (position, &index) in chain.iter().enumerate() {
-            let successor_end = chain
-                .get(position + 1)
-                .and_then(|&next| self.segments[next].link)
-                .filter(|link| link.predecessor_number == self.segments[index].number)
-                .map(|link| link.predecessor_end_offset);
+            let successor = chain.get(position + 1).and_then(|&next| self.segments[next].link);
             visitor.segment(index);
             let mark = self.segments[index].header.map_or(0, |header| header.clock_mark_s);
             self.clock_mark_s = self.clock_mark_s.max(mark);
@@ -444,13 +433,11 @@ impl Survey {
                 self.apply_footer(index, &*file, depth, visitor)?;
                 false
             } else {
-                self.apply_scan(index, &*file, successor_end, visitor)?
+                self.apply_scan(index, &*file, successor, visitor)?
             };
             if ended {
-                for &newer in &chain[position + 1..] {
-                    let segment = &mut self.segments[newer];
-                    (segment.label, segment.verdict) = ("S-STALE", SegmentVerdict::Stale);
-                    (segment.accepted, segment.kept) = (false, false);
+                if let Some(&next) = chain.get(position + 1) {
+                    self.drop_newer(next..self.segments.len());
                 }
                 break;
             }
@@ -511,52 +498,19 @@ impl Survey {
         &mut self,
         index: usize,
         file: &dyn DiskFile,
-        successor_end: Option<u32>,
+        successor: Option<Link>,
         visitor: &mut dyn Visitor,
     ) -> Result<bool, Error> {
         let segment = &self.segments[index];
         let name = segment.file.clone();
         let header = segment.header.expect("a segment without header and footer is a hole");
-        let limit = segment.limit().min(successor_end.unwrap_or(u32::MAX));
-        let mut first_seqno = segment.link.map(|link| link.predecessor_last_seqno + 1);
-        let nolink = segment.link.is_none();
-        let newest = successor_end.is_none();
+        let limit = segment.limit().min(successor.map_or(u32::MAX, |link| link.predecessor_end_offset));
+        let first_seqno = Some(segment.first_seqno);
+        let newest = successor.is_none();
         let synced_max = self.synced_max;
-        if nolink {
-            let mut first = None;
-            scan::scan_batches(file, &header, limit, &mut |offset, batch| {
-                if u64::from(offset) >= DATA_START {
-                    first = first.or(Some(batch.first_seqno));
-                }
-            })
-            .map_err(|error| Error::io(format!("cannot read {name}"), error))?;
-            let synced = first.is_some_and(|first| first <= synced_max);
-            let facts = SegmentFacts {
-                header_ok: true,
-                footer_ok: false,
-                link_ok: false,
-                has_batch: true,
-                newest,
-                synced,
-                relation: Relation::Follows,
-            };
-            let (label, verdict, _) = verdict::segment(facts);
-            let what = match verdict {
-                SegmentVerdict::CutBefore => "neither copy of the link verifies; the log ends before this segment",
-                _ => "neither copy of the link verifies; all that is older is forgotten",
-            };
-            let cut = verdict == SegmentVerdict::CutBefore;
-            self.find(Finding { label, file: name.clone(), offset: 512, what: what.to_owned(), damage: !cut });
-            let segment = &mut self.segments[index];
-            (segment.label, segment.verdict) = (label, verdict);
-            if cut {
-                (segment.accepted, segment.kept) = (false, false);
-                return Ok(true);
-            }
-            self.forgotten_older += 1;
+        let mut damaged_end = 0;
+        if segment.verdict == SegmentVerdict::ScanForgetOlder {
             visitor.clear();
-            first_seqno = first;
-            self.segments[index].first_seqno = first.unwrap_or(1);
         }
         let mut clock_mark_s = self.clock_mark_s;
         let mut findings = Vec::new();
@@ -616,6 +570,8 @@ impl Survey {
                 findings.push((label, offset, error.to_string(), true));
                 older += 1;
                 visitor.clear();
+                // The place of the damage stays part of the segment, so that its footer holds the clear.
+                damaged_end = offset + crate::format::ALIGN_BYTES as u32;
                 ControlFlow::Continue(())
             }
         })
@@ -630,7 +586,13 @@ impl Survey {
                 "V-OLDER" => "all that is older is forgotten",
                 _ => "the log ends here",
             };
-            self.find(Finding { label, file: name.clone(), offset: offset.into(), what: format!("{error}; {follows}"), damage });
+            self.find(Finding {
+                label,
+                file: name.clone(),
+                offset: offset.into(),
+                what: format!("{error}; {follows}"),
+                damage,
+            });
         }
         let segment = &mut self.segments[index];
         segment.event_count = events;
@@ -641,9 +603,10 @@ impl Survey {
             }
             None => {
                 // With a successor the segment ends where that says, whatever was lost before it.
-                let link_end = successor_end.unwrap_or(reached.end_offset);
-                segment.data_end = link_end.max(reached.end_offset);
-                segment.last_seqno = reached.next_seqno - 1;
+                let end = reached.end_offset.max(damaged_end);
+                segment.data_end = successor.map_or(end, |link| link.predecessor_end_offset);
+                let last_seqno = (reached.next_seqno - 1).max(if damaged_end > 0 { synced_max } else { 0 });
+                segment.last_seqno = successor.map_or(last_seqno, |link| link.predecessor_last_seqno);
             }
         }
         Ok(cut.is_some())

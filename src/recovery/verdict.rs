@@ -32,12 +32,12 @@ pub fn record(facts: RecordFacts) -> (&'static str, RecordVerdict) {
     let RecordFacts { header_ok, payload_ok, named, synced } = facts;
     match (header_ok, payload_ok, named, synced) {
         // label      header payload named synced   how this arises
-        (true, true, _, _) => ("V-KEEP", Keep), //   a sound record
-        (true, false, _, true) => ("V-KEY", ForgetKey), // bit rot in a payload
-        (true, false, _, false) => ("V-CUT", Cut), //  crash while the payload was on its way
+        (true, true, _, _) => ("V-KEEP", Keep),              //   a sound record
+        (true, false, _, true) => ("V-KEY", ForgetKey),      // bit rot in a payload
+        (true, false, _, false) => ("V-CUT", Cut),           //  crash while the payload was on its way
         (false, _, true, _) => ("V-NAMED", ForgetKey), // bit rot in a header of a sealed segment (footers imply synced)
         (false, _, false, true) => ("V-OLDER", ForgetOlder), // bit rot in a header of the unsealed tail
-        (false, _, false, false) => ("V-TORN", Cut), // crash while the batch was on its way
+        (false, _, false, false) => ("V-TORN", Cut),   // crash while the batch was on its way
     }
 }
 
@@ -179,7 +179,10 @@ mod tests {
                     SegmentVerdict::Hole => assert!(!older_counts && !readable, "{facts:?}"),
                     SegmentVerdict::Stale => assert!(readable && relation == Relation::OtherEnd, "{facts:?}"),
                 }
-                if readable && matches!(relation, Relation::OtherUid | Relation::Hole) && (facts.footer_ok || facts.link_ok) {
+                if readable
+                    && matches!(relation, Relation::OtherUid | Relation::Hole)
+                    && (facts.footer_ok || facts.link_ok)
+                {
                     assert!(!older_counts, "a hole forgets all that is older: {facts:?}");
                 }
                 assert!(label.starts_with("S-"));

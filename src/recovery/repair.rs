@@ -1,0 +1,83 @@
+//! Carrying out what the survey decided: leftovers removed, accepted unsealed segments sealed, in an order that survives a crash at any point.
+
+use super::survey::{SegmentSurvey, Survey};
+use super::verdict::SegmentVerdict;
+use crate::disk::{Access, Disk};
+use crate::error::Error;
+use crate::format::segment::Link;
+use crate::log::{Depth, End, Recovered, seal};
+
+/// A log that is sealed to its end, and where it goes on.
+#[derive(Debug)]
+pub(crate) struct Repaired {
+    /// Its segments, oldest first, named from 0.
+    pub(crate) segments: Vec<Recovered>,
+    /// Number of the next segment.
+    pub(crate) next_number: u32,
+    /// What the next segment's link names.
+    pub(crate) link: Link,
+}
+
+/// Writes what the survey decided. The survey's kept segments get the names 0, 1, … in order.
+pub(crate) fn repair(disk: &dyn Disk, survey: &Survey) -> Result<Repaired, Error> {
+    let remove = |name: &str| disk.unlink(name).map_err(|error| Error::io(format!("cannot remove {name}"), error));
+    let sync_dir = || disk.sync_dir().map_err(|error| Error::io("cannot sync the directory", error));
+    let is_newer = |segment: &&SegmentSurvey| {
+        matches!(segment.verdict, SegmentVerdict::Spare | SegmentVerdict::Stale | SegmentVerdict::CutBefore)
+    };
+    // What is beyond the end of the log goes first, newest first, and durably: the next segment takes the number.
+    let mut removed = false;
+    for name in &survey.temporaries {
+        remove(name)?;
+        removed = true;
+    }
+    for segment in survey.segments.iter().rev().filter(|segment| !segment.kept).filter(is_newer) {
+        remove(&segment.file)?;
+        removed = true;
+    }
+    if removed {
+        sync_dir()?;
+    }
+    // What is forgotten goes oldest first, one at a time: what is left is always the end of the same log, behind the same hole.
+    for segment in survey.segments.iter().filter(|segment| !segment.kept).filter(|segment| !is_newer(segment)) {
+        remove(&segment.file)?;
+        sync_dir()?;
+    }
+    let mut segments = Vec::new();
+    let mut link = Link::default();
+    let mut next_number = survey.segments.last().map_or(1, |last| last.number.saturating_add(1));
+    for (name, index) in survey.kept().enumerate() {
+        let segment = &survey.segments[index];
+        let tail = match segment.footer {
+            Some(tail) => tail,
+            None => seal_accepted(disk, survey, segment)?,
+        };
+        link = Link {
+            predecessor_number: segment.number,
+            predecessor_uid: tail.header.uid,
+            predecessor_last_seqno: tail.last_seqno,
+            predecessor_end_offset: tail.data_end_offset,
+        };
+        next_number = segment.number.saturating_add(1);
+        segments.push(Recovered { tail, name: name as u16 });
+    }
+    Ok(Repaired { segments, next_number, link })
+}
+
+fn seal_accepted(
+    disk: &dyn Disk,
+    survey: &Survey,
+    segment: &SegmentSurvey,
+) -> Result<crate::format::footer::FooterTail, Error> {
+    let name = &segment.file;
+    let failed = |error| Error::io(format!("cannot seal {name}"), error);
+    let file = disk.open(name, Access::ReadWrite).map_err(|error| super::survey::open_error(name, error))?;
+    // What the page cache holds may not be on the medium yet; a footer promises that it is.
+    file.sync_data().map_err(failed)?;
+    let header = segment.header.expect("an accepted segment without footer has a header");
+    // A lost link cannot be made up: the segment becomes the first of the store, as all before it is forgotten.
+    let lost = Link { predecessor_last_seqno: segment.first_seqno - 1, ..Link::default() };
+    let link = segment.link.unwrap_or(lost);
+    let end = End { data_end: segment.data_end, last_seqno: segment.last_seqno };
+    seal(&*file, &header, &link, end, survey.clock_mark_s.max(header.clock_mark_s), Depth::Payloads).map_err(failed)
+}
