@@ -9,6 +9,7 @@ mod hash;
 mod index;
 mod policy;
 mod ring;
+mod shard;
 mod sync;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -21,8 +21,8 @@ mod os;
 mod sim;
 
 pub(crate) use latch::Latch;
-pub(crate) use mapping::{AnonBytes, Words};
 pub use mapping::Mapping;
+pub(crate) use mapping::{AnonBytes, Words};
 pub use os::OsDisk;
 pub use sim::{SimDisk, SimFault, SimOp};
 
