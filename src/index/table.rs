@@ -401,15 +401,4 @@ mod tests {
             assert_eq!(table.used_count(), model.len() as u64, "seed {seed}");
         }
     }
-
-    #[test]
-    #[ignore]
-    fn tmp_curve() {
-        for pct in [80u64, 85, 88, 90, 92, 94, 95, 96, 98, 100] {
-            for capacity in [8000usize, 1_000_000] {
-                let lost = displaced(capacity, capacity as u64 * pct / 100, 4);
-                eprintln!("{pct} {capacity} {:.5}", lost as f64 / capacity as f64);
-            }
-        }
-    }
 }

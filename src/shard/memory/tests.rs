@@ -221,9 +221,9 @@ fn agrees_with_a_map(seed: u64, plan: MemoryPlan, hash: KeyHash, key_count: u64,
         now_s += u32::from(random >> 56 == 0);
         match (random >> 20) % 16 {
             0..7 => {
-                let len = (random >> 32) as usize % if (random >> 26) % 16 == 0 { long } else { 200 };
+                let len = (random >> 32) as usize % if (random >> 26).is_multiple_of(16) { long } else { 200 };
                 let value = bytes(step, len);
-                let expiry_s = if (random >> 30) % 4 == 0 { now_s + 1 + (random >> 40) as u32 % 5 } else { 0 };
+                let expiry_s = if (random >> 30).is_multiple_of(4) { now_s + 1 + (random >> 40) as u32 % 5 } else { 0 };
                 match tier.insert(h, &key, &value, expiry_s, now_s) {
                     Inserted::Stored => {
                         let hit = tier.lookup(h, &key, now_s).expect("an entry is there after its insert");
@@ -242,7 +242,7 @@ fn agrees_with_a_map(seed: u64, plan: MemoryPlan, hash: KeyHash, key_count: u64,
                 assert!(model.remove(&key).is_some() || !was, "{}", context());
                 assert!(!tier.holds(h, &key), "{}", context());
             }
-            9 if (random >> 40) % 100 == 0 => {
+            9 if (random >> 40).is_multiple_of(100) => {
                 tier.clear();
                 model.clear();
             }
