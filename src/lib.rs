@@ -13,6 +13,7 @@ mod policy;
 mod random;
 pub mod recovery;
 mod ring;
+mod shard;
 mod sync;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -1,1 +1,9 @@
-//! To come.
+//! Where is the newest version of a key? A bounded table of eight-byte slots, the same for both tiers.
+//!
+//! Knows: hashes, tags, locations as numbers. Does not know: keys, entries, what a location means.
+
+mod slot;
+mod table;
+
+pub(crate) use slot::{LOCATION_MAX, POPULARITY_MAX, Slot};
+pub(crate) use table::{Found, Put, Table};

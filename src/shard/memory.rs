@@ -1,0 +1,396 @@
+//! The memory tier of one shard: ring logs for the bytes, a table to find them, a policy to choose what goes.
+//!
+//! Entries lie inline in an arena of fixed size; nothing is allocated per entry. A new version of a key is appended and the old one becomes a hole,
+//! or is overwritten where it takes exactly as much room. Holes and expired entries cost nothing when they reach a head.
+//!
+//! Knows: rings, index, policy. Does not know: locks (a shard's lock guards it: `&self` needs its read side, `&mut self` its write side), the disk
+//! tier, clocks (seconds are passed in).
+//!
+//! Invariants
+//!  I-MEM-1  Each entry in a ring either is dead or is named by exactly one slot of the table, and each slot names such an entry.
+//!  I-MEM-2  A hit is the last value inserted for its key: the whole key is compared, a tag never suffices.
+//!  I-MEM-3  What is held stays within the plan.
+
+mod counters;
+mod hit;
+mod plan;
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests;
+
+pub(crate) use counters::MemoryCounters;
+pub(crate) use hit::Hit;
+pub(crate) use plan::MemoryPlan;
+
+use crate::hash::key_hash;
+use crate::index::{Put, Table};
+use crate::policy::{Eviction, Head, MOVES_PER_INSERT_MAX, Occupancy, Placement, RingsView, S3Fifo, Verdict};
+use crate::ring::{Arena, Header, Rings};
+use std::io;
+
+/// Keys up to this long that straddle chunks are gathered on the stack.
+const STACK_KEY_LEN: usize = 256;
+
+/// How the tier hashes a key under a salt; what callers pass as `hash` must be the same.
+type KeyHash = fn(u64, &[u8]) -> u64;
+
+/// The entries of one shard that are in memory.
+#[derive(Debug)]
+pub(crate) struct MemoryTier {
+    table: Table,
+    rings: Rings,
+    policy: S3Fifo,
+    entry_bytes_max: usize,
+    capacity_bytes: usize,
+    dead_bytes: usize,
+    salt: u64,
+    hash: KeyHash,
+    counters: MemoryCounters,
+}
+
+/// What an insert did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    /// The value is here.
+    Stored,
+    /// The entry is larger than the tier takes; an older value of the key is gone.
+    Oversize,
+}
+
+impl MemoryTier {
+    /// A tier as planned, for keys whose hash is [`key_hash`] under this salt.
+    pub(crate) fn new(plan: MemoryPlan, salt: u64) -> io::Result<Self> {
+        Self::with_hash(plan, salt, key_hash)
+    }
+
+    /// The same with another hash.
+    fn with_hash(plan: MemoryPlan, salt: u64, hash: KeyHash) -> io::Result<Self> {
+        let arena = Arena::new(plan.arena_bytes)?;
+        let (chunk_len, chunk_count) = (arena.chunk_len(), arena.chunk_count() as usize);
+        if chunk_count < MemoryPlan::CHUNKS_MIN {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("an arena of {chunk_count} chunks")));
+        }
+        // Each ring wastes less than two chunks, and a move needs a free one. With that much slack, bytes alone tell when to evict, and chunks are
+        // never short; a tiny arena cannot afford it and now and then evicts until a chunk is free.
+        let ring_count = S3Fifo::RING_COUNT;
+        let slack_chunks = (2 * ring_count + 1).min(chunk_count / 8);
+        let capacity_bytes = (chunk_count - slack_chunks) * chunk_len;
+        Ok(Self {
+            table: Table::new(plan.index_bytes)?,
+            rings: Rings::new(arena, ring_count),
+            policy: S3Fifo::new(capacity_bytes, plan.ghost_bytes),
+            entry_bytes_max: chunk_count * chunk_len / 8,
+            capacity_bytes,
+            dead_bytes: 0,
+            salt,
+            hash,
+            counters: MemoryCounters::default(),
+        })
+    }
+
+    /// The entry of a key, if it is here and not expired. Counts nothing: see [`Hit::touch`].
+    #[inline]
+    pub(crate) fn lookup(&self, hash: u64, key: &[u8], now_s: u32) -> Option<Hit<'_>> {
+        self.hit(hash, key).filter(|hit| !hit.is_expired(now_s))
+    }
+
+    /// Whether there is an entry for the key, expired or not.
+    pub(crate) fn holds(&self, hash: u64, key: &[u8]) -> bool {
+        self.hit(hash, key).is_some()
+    }
+
+    /// Puts a value in, over any older one, and evicts as much as that needs.
+    pub(crate) fn insert(&mut self, hash: u64, key: &[u8], value: &[u8], expiry_s: u32, now_s: u32) -> Inserted {
+        let lens = u16::try_from(key.len()).ok().zip(u32::try_from(value.len()).ok());
+        let header = lens.map(|(key_len, value_len)| Header { key_len, value_len, expiry_s, ..Header::default() });
+        let Some(mut header) = header.filter(|header| header.entry_len() <= self.entry_bytes_max) else {
+            self.remove(hash, key);
+            self.counters.oversize_count += 1;
+            return Inserted::Oversize;
+        };
+        self.counters.insert_count += 1;
+        let size_bytes = header.entry_len();
+
+        let (placement, popularity) = match self.make_way(hash, key, &header) {
+            Way::SameRoom { location, placement } => {
+                header.set_placement(placement);
+                self.rings.set_header(location, &header);
+                self.rings.overwrite(location, header.header_len() + key.len(), value);
+                return Inserted::Stored;
+            }
+            Way::Replace { old, popularity } => (self.policy.replace(old, size_bytes), popularity),
+            Way::New => (self.policy.place(hash, size_bytes, self.occupancy()), 0),
+        };
+        self.make_room(placement.ring, size_bytes, now_s);
+        header.set_placement(placement);
+        let location = self.rings.append(&header, key, value);
+        let (rings, policy) = (&self.rings, &self.policy);
+        match self.table.put(hash, location, popularity, |old| u64::from(!policy.age(rings.header(old).stamp))) {
+            Put::Inserted => {}
+            Put::Displaced(dropped) => {
+                self.counters.displaced_count += 1;
+                self.bury(dropped);
+            }
+            Put::Replaced(_) => unreachable!("make_way cleared the tag's only slot: I-IDX-1"),
+        }
+        Inserted::Stored
+    }
+
+    /// Removes the entry of a key; tells whether there was one.
+    pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) -> bool {
+        let Some(location) = self.hit(hash, key).map(|hit| hit.location()) else { return false };
+        self.table.clear_if(hash, location);
+        self.bury(location);
+        self.counters.removal_count += 1;
+        true
+    }
+
+    /// Empties the tier; counters go on.
+    pub(crate) fn clear(&mut self) {
+        self.table.clear_all();
+        self.rings.clear();
+        self.policy.clear();
+        self.dead_bytes = 0;
+    }
+
+    /// Visits each entry (key, value, expiry), expired ones included, ring by ring, oldest first. Entries that straddle chunks are gathered in a
+    /// buffer, at most an eighth of the arena long, that lives as long as the call.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&[u8], &[u8], u32)) {
+        let mut gathered = Vec::new();
+        for ring in 0..self.rings.ring_count() {
+            for (location, header) in self.rings.entries(ring as u8).filter(|(_, header)| !header.dead) {
+                let (skip, key_len) = (header.header_len(), usize::from(header.key_len));
+                let len = key_len + header.value_len as usize;
+                let bytes = self.rings.slice(location, skip, len).unwrap_or_else(|| {
+                    gathered.clear();
+                    self.rings.pieces(location, skip, len).for_each(|piece| gathered.extend_from_slice(piece));
+                    &gathered
+                });
+                let (key, value) = bytes.split_at(key_len);
+                visit(key, value, header.expiry_s);
+            }
+        }
+    }
+
+    /// What happened so far.
+    pub(crate) fn counters(&self) -> MemoryCounters {
+        MemoryCounters { ghost_hit_count: self.policy.ghost_hit_count(), ..self.counters }
+    }
+
+    /// Entries that can be found, expired ones included.
+    pub(crate) fn len(&self) -> u64 {
+        self.table.used_count()
+    }
+
+    /// Bytes of the arena that entries take, holes included.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.rings.used_bytes() as u64
+    }
+
+    /// The same without holes.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        (self.rings.used_bytes() - self.dead_bytes) as u64
+    }
+
+    /// The largest entry (key, value and header) that the tier takes: an eighth of the arena.
+    pub(crate) fn entry_bytes_max(&self) -> u64 {
+        self.entry_bytes_max as u64
+    }
+
+    /// All memory that this tier takes; at most the total that was split.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.rings.held_bytes() + self.table.held_bytes() + self.policy.held_bytes() + MemoryPlan::FIXED_BYTES as u64
+    }
+
+    /// Recounts everything and checks the invariants. Panics with a sentence where one does not hold.
+    pub(crate) fn validate(&self) {
+        self.rings.validate();
+        self.table.validate();
+        let (mut live_count, mut dead_bytes) = (0, 0);
+        for ring in 0..self.rings.ring_count() {
+            for (location, header) in self.rings.entries(ring as u8) {
+                if header.dead {
+                    dead_bytes += header.entry_len();
+                    continue;
+                }
+                live_count += 1;
+                let found = self.table.find(self.hash_of(location, &header)).map(|found| found.location);
+                assert_eq!(found, Some(location), "I-MEM-1: the entry at {location} is named by its slot");
+            }
+        }
+        assert_eq!(live_count, self.table.used_count(), "I-MEM-1: each slot names an entry");
+        assert_eq!(dead_bytes, self.dead_bytes, "dead_bytes is what the holes take");
+        assert!(self.rings.used_bytes() <= self.capacity_bytes, "I-MEM-3: rings keep to their capacity");
+    }
+
+    /// The entry of a key, expired or not.
+    #[inline]
+    fn hit(&self, hash: u64, key: &[u8]) -> Option<Hit<'_>> {
+        let found = self.table.find(hash)?;
+        let header = self.rings.header(found.location);
+        self.is_key(found.location, &header, key).then(|| Hit::new(&self.rings, &self.table, found, header))
+    }
+
+    /// Whether the entry at a location has this key (I-MEM-2).
+    #[inline]
+    fn is_key(&self, location: u64, header: &Header, key: &[u8]) -> bool {
+        if usize::from(header.key_len) != key.len() {
+            return false;
+        }
+        match self.rings.slice(location, header.header_len(), key.len()) {
+            Some(slice) => slice == key,
+            None => self.is_straddling_key(location, header, key),
+        }
+    }
+
+    #[cold]
+    fn is_straddling_key(&self, location: u64, header: &Header, key: &[u8]) -> bool {
+        let mut rest = key;
+        self.rings.pieces(location, header.header_len(), key.len()).all(|piece| {
+            let (now, later) = rest.split_at(piece.len());
+            rest = later;
+            now == piece
+        })
+    }
+
+    /// Clears the slot that the key or another one of its tag has, unless the old version's room serves the new one.
+    fn make_way(&mut self, hash: u64, key: &[u8], new: &Header) -> Way {
+        let Some(found) = self.table.find(hash) else { return Way::New };
+        let location = found.location;
+        let old = self.rings.header(location);
+        let is_key = self.is_key(location, &old, key);
+        if is_key {
+            self.counters.replaced_count += 1;
+            if (old.entry_len(), old.header_len()) == (new.entry_len(), new.header_len()) {
+                return Way::SameRoom { location, placement: old.placement() };
+            }
+        } else {
+            self.counters.collision_count += 1;
+        }
+        self.table.clear_if(hash, location);
+        self.bury(location);
+        if is_key { Way::Replace { old: old.placement(), popularity: found.popularity } } else { Way::New }
+    }
+
+    /// Makes room for an entry at the tail of a ring: what is dead or expired at any head goes first, then what the policy says. Bounded: at most
+    /// `MOVES_PER_INSERT_MAX` heads move; all others go, and each of them frees bytes.
+    fn make_room(&mut self, ring: u8, size_bytes: usize, now_s: u32) {
+        let mut moves_left = MOVES_PER_INSERT_MAX;
+        while self.rings.used_bytes() + size_bytes > self.capacity_bytes || !self.rings.fits(ring, size_bytes, 1) {
+            if (0..S3Fifo::RING_COUNT as u8).any(|ring| self.drop_gone_head(ring, now_s)) {
+                continue;
+            }
+            // Empty rings have room for every entry that is not oversize.
+            let victim = self.policy.victim(&self.rings).expect("a tier without room has an entry");
+            moves_left -= self.advance(victim, moves_left);
+        }
+    }
+
+    /// Drops a ring's head if it is a hole or has expired.
+    fn drop_gone_head(&mut self, ring: u8, now_s: u32) -> bool {
+        let Some(location) = Rings::head(&self.rings, ring) else { return false };
+        let header = self.rings.header(location);
+        if header.dead {
+            self.dead_bytes -= header.entry_len();
+        } else if header.is_expired(now_s) {
+            self.counters.expired_count += 1;
+            self.table.clear_if(self.hash_of(location, &header), location);
+        } else {
+            return false;
+        }
+        self.rings.pop(ring, header.entry_len());
+        true
+    }
+
+    /// Lets a ring's live head go, or moves it, as the policy says; returns the number of moves.
+    fn advance(&mut self, ring: u8, moves_left: u32) -> u32 {
+        let location = Rings::head(&self.rings, ring).expect("a victim ring has a head");
+        let mut header = self.rings.header(location);
+        let size_bytes = header.entry_len();
+        let hash = self.hash_of(location, &header);
+        let found = self.table.find(hash).filter(|found| found.location == location);
+        let found = found.expect("a live entry has its slot: I-MEM-1");
+        let head = Head { placement: header.placement(), size_bytes };
+        if let Verdict::Move { placement, popularity } = self.policy.judge(head, found.popularity, moves_left)
+            && let Some(moved) = self.rings.move_head(ring, placement.ring, size_bytes)
+        {
+            header.set_placement(placement);
+            self.rings.set_header(moved, &header);
+            self.table.relocate_found(found, moved, popularity);
+            self.counters.moved_count += 1;
+            self.counters.moved_bytes += size_bytes as u64;
+            return 1;
+        }
+        self.policy.evicted(hash, head, found.popularity, self.occupancy());
+        match ring {
+            S3Fifo::SMALL => self.counters.evicted_small_count += 1,
+            _ => self.counters.evicted_main_count += 1,
+        }
+        self.table.clear_if(hash, location);
+        self.rings.pop(ring, size_bytes);
+        0
+    }
+
+    /// Makes a hole of an entry whose slot is gone.
+    fn bury(&mut self, location: u64) {
+        let header = self.rings.header(location);
+        self.dead_bytes += header.entry_len();
+        self.rings.set_header(location, &Header { dead: true, ..header });
+    }
+
+    /// The hash of the key at a location.
+    fn hash_of(&self, location: u64, header: &Header) -> u64 {
+        let (skip, len) = (header.header_len(), usize::from(header.key_len));
+        if let Some(key) = self.rings.slice(location, skip, len) {
+            return (self.hash)(self.salt, key);
+        }
+        let mut on_stack = [0; STACK_KEY_LEN];
+        let mut on_heap = Vec::new();
+        let gathered = if len <= STACK_KEY_LEN {
+            &mut on_stack[..len]
+        } else {
+            on_heap.resize(len, 0);
+            &mut on_heap[..]
+        };
+        let mut filled = 0;
+        for piece in self.rings.pieces(location, skip, len) {
+            gathered[filled..filled + piece.len()].copy_from_slice(piece);
+            filled += piece.len();
+        }
+        (self.hash)(self.salt, gathered)
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy { used_bytes: self.rings.used_bytes(), entry_count: self.table.used_count() }
+    }
+}
+
+/// What an insert found in its way.
+enum Way {
+    /// Nothing, or another key of the same tag, which is gone now.
+    New,
+    /// An older version of another size, which is a hole now.
+    Replace { old: Placement, popularity: u8 },
+    /// An older version whose room serves as it is.
+    SameRoom { location: u64, placement: Placement },
+}
+
+impl Header {
+    fn placement(&self) -> Placement {
+        Placement { ring: self.ring, class: self.class, stamp: self.stamp }
+    }
+
+    fn set_placement(&mut self, placement: Placement) {
+        Placement { ring: self.ring, class: self.class, stamp: self.stamp } = placement;
+    }
+}
+
+impl RingsView for Rings {
+    fn used_bytes(&self, ring: u8) -> usize {
+        self.ring_bytes(ring)
+    }
+
+    fn head(&self, ring: u8) -> Option<Head> {
+        let header = self.header(Rings::head(self, ring)?);
+        Some(Head { placement: header.placement(), size_bytes: header.entry_len() })
+    }
+}

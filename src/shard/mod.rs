@@ -1,0 +1,2 @@
+//! One shard: what one lock guards.
+pub(crate) mod memory;
