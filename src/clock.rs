@@ -1,18 +1,22 @@
 //! Time, injected: the only place that asks the system for it.
 
+use crate::sync::PlainAtomicU64;
 use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-/// Wall-clock time in whole seconds. Expiry and nothing else depends on it; eviction never does.
+/// Wall-clock time in milliseconds. Expiry and nothing else depends on it; eviction never does.
 ///
 /// ```
 /// use emberlog::{Clock, ManualClock};
+/// use std::time::Duration;
 /// let clock = ManualClock::new(1_000);
-/// clock.advance(5);
-/// assert_eq!(clock.now_unix_s(), 1_005);
+/// clock.advance(Duration::from_secs(5));
+/// assert_eq!(clock.now_unix_ms(), 6_000);
 /// ```
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Seconds since 1970-01-01 UTC.
-    fn now_unix_s(&self) -> u64;
+    /// Milliseconds since 1970-01-01 UTC.
+    fn now_unix_ms(&self) -> u64;
 }
 
 /// The system's clock.
@@ -21,34 +25,35 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "the one home of wall time")]
-    fn now_unix_s(&self) -> u64 {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    fn now_unix_ms(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
 /// A clock that moves only when told to, for tests and replays.
 #[derive(Debug)]
-pub struct ManualClock(std::sync::atomic::AtomicU64);
+pub struct ManualClock(PlainAtomicU64);
 
 impl ManualClock {
-    /// A clock that shows `unix_s`.
-    pub fn new(unix_s: u64) -> Self {
-        Self(std::sync::atomic::AtomicU64::new(unix_s))
+    /// A clock that shows `unix_ms`.
+    pub fn new(unix_ms: u64) -> Self {
+        Self(PlainAtomicU64::new(unix_ms))
     }
 
-    /// Moves the clock forward by `seconds`.
-    pub fn advance(&self, seconds: u64) {
-        self.0.fetch_add(seconds, std::sync::atomic::Ordering::Relaxed);
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Sets the clock, also backwards.
-    pub fn set(&self, unix_s: u64) {
-        self.0.store(unix_s, std::sync::atomic::Ordering::Relaxed);
+    pub fn set(&self, unix_ms: u64) {
+        self.0.store(unix_ms, Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
-    fn now_unix_s(&self) -> u64 {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    fn now_unix_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }

@@ -64,6 +64,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Takes the exclusive lock of the directory, held until the disk is dropped, and writes this process's id into `name`, which is created if
     /// need be and never removed. [`io::ErrorKind::WouldBlock`] if another handle holds it; the message then names the process.
     fn lock(&self, name: &str) -> io::Result<()>;
+
+    /// Lets the lock go before the disk is dropped. Without effect if it is not held.
+    fn unlock(&self);
 }
 
 /// What a file is opened for.

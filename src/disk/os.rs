@@ -201,6 +201,10 @@ impl Disk for OsDisk {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn unlock(&self) {
+        *self.lock.lock() = None;
+    }
+
     fn lock(&self, name: &str) -> io::Result<()> {
         check_name(name)?;
         self.check_may_change()?;

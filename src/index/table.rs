@@ -150,6 +150,17 @@ impl Table {
         self.set(found.place, Slot::new(old.tag(), popularity, new_location));
     }
 
+    /// Empties the slots whose location does not pass. Takes a pass over the whole table.
+    pub(crate) fn retain(&mut self, keep: impl Fn(u64) -> bool) {
+        for place in 0..self.words.len() {
+            let slot = self.slot(place);
+            if !slot.is_empty() && !keep(slot.location()) {
+                self.set(place, Slot::EMPTY);
+                self.used_count -= 1;
+            }
+        }
+    }
+
     /// Empties every slot.
     pub(crate) fn clear_all(&mut self) {
         // Fresh pages cost nothing until touched; where the kernel refuses them, zeros do as well.

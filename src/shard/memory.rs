@@ -98,6 +98,11 @@ impl MemoryTier {
         self.hit(hash, key).is_some()
     }
 
+    /// Whether some entry has the hash's tag: a quick no, and a yes to be checked with [`holds`](Self::holds).
+    pub(crate) fn may_hold(&self, hash: u64) -> bool {
+        self.table.find(hash).is_some()
+    }
+
     /// Puts a value in, over any older one, and evicts as much as that needs.
     pub(crate) fn insert(&mut self, hash: u64, key: &[u8], value: &[u8], expiry_s: u32, now_s: u32) -> Inserted {
         let lens = u16::try_from(key.len()).ok().zip(u32::try_from(value.len()).ok());

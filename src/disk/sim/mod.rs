@@ -255,6 +255,10 @@ impl Disk for SimDisk {
         Ok(state.room_bytes())
     }
 
+    fn unlock(&self) {
+        self.state().lock_holder = None;
+    }
+
     fn lock(&self, name: &str) -> io::Result<()> {
         check_name(name)?;
         let state = &mut *self.state();

@@ -1,0 +1,250 @@
+//! Settings of a cache, and opening it.
+
+use super::Cache;
+use super::open;
+use crate::clock::{Clock, SystemClock};
+use crate::disk::{Disk, OsDisk};
+use crate::error::{Error, ErrorKind};
+use crate::sync::Arc;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// When an insert or remove counts as done on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+pub enum Durability {
+    /// Handed to the kernel as fast as the writer can, normally within 10 ms. A SIGKILL loses at most the append buffer, a power cut what the
+    /// system had not written back.
+    #[default]
+    Buffered,
+    /// In the kernel before the call returns: a SIGKILL loses nothing.
+    Written,
+    /// On the medium before the call returns: a power cut loses nothing. Callers share syncs.
+    Synced,
+}
+
+/// What an insert does when the append buffer is full because the disk is slower than the inserts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+pub enum WhenBehind {
+    /// Waits for room, in order of asking. Every admitted value reaches the disk, the rate of inserts is the disk's when it has to be, and the same
+    /// requests leave the same files. The default: a cache that silently keeps half of what it is given after a restart surprises more than one
+    /// whose bursts beyond the append buffer are slowed.
+    #[default]
+    Wait,
+    /// Keeps the value in memory only: a tombstone takes its place on disk, so that no older value comes back, and the drop is counted. For
+    /// callers with a latency objective and a disk that cannot keep up.
+    Drop,
+}
+
+/// Who does the work behind requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+pub enum Maintenance {
+    /// Two threads of the cache: the writer, and one that syncs, seals, prepares and retires segments.
+    #[default]
+    Background,
+    /// The caller, with [`Cache::maintain`]. What a request cannot do without (a full buffer, a missing segment) it does itself. No threads, and the
+    /// same requests leave the same files, bit for bit.
+    Manual,
+}
+
+/// How records on disk are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+pub enum ReadMode {
+    /// Through read-only mappings: fastest. A medium that fails under a mapped page is a signal (SIGBUS), not an error.
+    #[default]
+    Mapped,
+    /// With positioned reads: a failing medium is a counted miss. Holds a file descriptor for each segment.
+    Pread,
+}
+
+/// Settings of a cache; made with [`Cache::builder`].
+///
+/// ```
+/// # fn main() -> Result<(), emberlog::Error> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("cache");
+/// let cache = emberlog::Cache::builder()
+///     .memory_bytes(8 << 20)
+///     .disk_bytes(64 << 20)
+///     .open(path)?;
+/// cache.insert("key", "value");
+/// assert_eq!(cache.get("key").as_deref(), Some(b"value".as_slice()));
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it opens a cache"]
+pub struct Builder {
+    pub(crate) memory_bytes: u64,
+    pub(crate) disk_bytes: u64,
+    pub(crate) durability: Durability,
+    pub(crate) when_behind: WhenBehind,
+    pub(crate) maintenance: Maintenance,
+    pub(crate) read_mode: ReadMode,
+    pub(crate) time_to_live: Option<Duration>,
+    pub(crate) shard_count: Option<usize>,
+    pub(crate) segment_len_bytes: Option<u64>,
+    pub(crate) append_buffer_bytes: Option<u64>,
+    pub(crate) disk_index_bytes: Option<u64>,
+    pub(crate) expected_entry_bytes: u64,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random_seed: Option<u64>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 64 << 20,
+            disk_bytes: 1 << 30,
+            durability: Durability::default(),
+            when_behind: WhenBehind::default(),
+            maintenance: Maintenance::default(),
+            read_mode: ReadMode::default(),
+            time_to_live: None,
+            shard_count: None,
+            segment_len_bytes: None,
+            append_buffer_bytes: None,
+            disk_index_bytes: None,
+            expected_entry_bytes: 256,
+            clock: Arc::new(SystemClock),
+            random_seed: None,
+        }
+    }
+}
+
+impl Builder {
+    /// All memory that the cache takes, in bytes: entries, both indexes, ghosts, append and footer buffers. Default 64 MiB.
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// All storage that the directory takes at any instant, in bytes (allocated blocks). Default 1 GiB.
+    pub fn disk_bytes(mut self, bytes: u64) -> Self {
+        self.disk_bytes = bytes;
+        self
+    }
+
+    /// When an insert or remove counts as done on disk. Default [`Durability::Buffered`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// What an insert does when the disk cannot keep up. Default [`WhenBehind::Wait`].
+    pub fn when_behind(mut self, when_behind: WhenBehind) -> Self {
+        self.when_behind = when_behind;
+        self
+    }
+
+    /// Who does the work behind requests. Default [`Maintenance::Background`].
+    pub fn maintenance(mut self, maintenance: Maintenance) -> Self {
+        self.maintenance = maintenance;
+        self
+    }
+
+    /// How records on disk are read. Default [`ReadMode::Mapped`].
+    pub fn read_mode(mut self, read_mode: ReadMode) -> Self {
+        self.read_mode = read_mode;
+        self
+    }
+
+    /// How long entries may be served that say nothing else; default for ever. Kept in whole seconds, rounded up.
+    pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.time_to_live = Some(time_to_live);
+        self
+    }
+
+    /// Number of shards, rounded up to a power of two. Default: near four times the cores, at most one for each 4 MiB of memory. Eviction depends on
+    /// it, so set it where the same requests should give the same evictions on other machines.
+    pub fn shards(mut self, count: usize) -> Self {
+        self.shard_count = Some(count);
+        self
+    }
+
+    /// Length of a segment file, 64 KiB to 1 GiB, rounded down to 4 KiB. Default: the disk budget / 128, within 1 MiB to 1 GiB (less for
+    /// budgets under 8 MiB).
+    pub fn segment_len_bytes(mut self, bytes: u64) -> Self {
+        self.segment_len_bytes = Some(bytes);
+        self
+    }
+
+    /// Length of the append buffer: what a SIGKILL can lose under [`Durability::Buffered`], and the bound on the size of an entry on disk. Default:
+    /// memory / 16, within 1 to 16 MiB (memory / 8 for budgets under 8 MiB).
+    pub fn append_buffer_bytes(mut self, bytes: u64) -> Self {
+        self.append_buffer_bytes = Some(bytes);
+        self
+    }
+
+    /// Memory for the index of the disk tier. It holds about one entry for each 9 bytes; when it is full the oldest segment goes. Default: enough for
+    /// a disk full of entries of the [expected size](Self::expected_entry_bytes), at most a quarter of the memory.
+    pub fn disk_index_bytes(mut self, bytes: u64) -> Self {
+        self.disk_index_bytes = Some(bytes);
+        self
+    }
+
+    /// Expected mean of key and value together, in bytes, for dividing memory between entries and indexes. Default 256.
+    pub fn expected_entry_bytes(mut self, bytes: u64) -> Self {
+        self.expected_entry_bytes = bytes;
+        self
+    }
+
+    /// Where the time comes from. Default [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The same, shared with the caller.
+    pub fn shared_clock(mut self, clock: std::sync::Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes salts and uids from a seed instead of the system, so that files are reproducible. For tests: a salt that others know is no protection
+    /// against keys made to collide.
+    pub fn random_seed(mut self, seed: u64) -> Self {
+        self.random_seed = Some(seed);
+        self
+    }
+
+    /// Opens the store in this directory, or creates one, and recovers what it holds.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::InvalidConfig`]: a setting is out of range, or a budget cannot work; the message names the smallest that would.
+    /// - [`ErrorKind::Locked`]: another handle has the directory open; the message names the process.
+    /// - [`ErrorKind::NotAStore`], [`ErrorKind::Incompatible`], [`ErrorKind::Damaged`], [`ErrorKind::Insecure`]: see there. Nothing was touched.
+    /// - [`ErrorKind::DiskFull`], [`ErrorKind::Io`]: the medium.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Cache, Error> {
+        let path = path.as_ref();
+        // Settings first: a mistake there should not leave a directory behind.
+        super::plan::Plan::new(&self, true)?;
+        let disk = OsDisk::open_or_create(path).map_err(|error| {
+            let context = format!("cannot open the directory {}", path.display());
+            let denied = error.kind() == io::ErrorKind::PermissionDenied;
+            let foreign = error.kind() == io::ErrorKind::NotADirectory;
+            let error = Error::io(context, error);
+            match (denied, foreign) {
+                (true, _) => error.with_kind(ErrorKind::Insecure),
+                (_, true) => error.with_kind(ErrorKind::NotAStore),
+                _ => error,
+            }
+        })?;
+        open::open(self, Arc::new(disk))
+    }
+
+    /// Opens the store on a disk of the caller's, such as a [`SimDisk`](crate::disk::SimDisk).
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_on(self, disk: std::sync::Arc<dyn Disk>) -> Result<Cache, Error> {
+        open::open(self, disk)
+    }
+
+    /// Opens a cache without a disk tier: the same code without a log. Settings of the disk tier are not looked at.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] if the memory budget cannot work.
+    pub fn open_memory_only(self) -> Result<Cache, Error> {
+        open::open_memory_only(self)
+    }
+}

@@ -1,0 +1,118 @@
+//! Making room on disk: the oldest segment goes, and what earned it is appended again first (D6, D10).
+//!
+//! Knows: shards, the log. Does not know: threads, configuration. Foreground requests never wait for reinsertion: it takes room only where there
+//! is some at once, and copies outside every lock.
+
+use crate::counters::Counter;
+use crate::error::Error;
+use crate::format::footer::FooterEntry;
+use crate::format::location::Location;
+use crate::format::record::{RecordHeader, RecordKind};
+use crate::log::{Class, Log, Segment};
+use crate::shard::Shards;
+use crate::sync::Arc;
+
+/// What compaction counts.
+#[derive(Debug, Default)]
+pub(crate) struct CompactionCounters {
+    pub(crate) reinserted_count: Counter,
+    pub(crate) reinserted_bytes: Counter,
+    /// Records that were still live when their segment went.
+    pub(crate) dropped_live_count: Counter,
+    /// Segments that went because the index was full, not the disk.
+    pub(crate) retired_for_index: Counter,
+}
+
+/// What may be kept of a segment that goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Records that the memory tier still holds, as far as room can be had at once, up to this many bytes.
+    HeldByMemory {
+        /// Bound on the bytes that are appended again.
+        bytes_max: u64,
+    },
+    /// Nothing: room is needed now.
+    Nothing,
+}
+
+/// Retires the oldest segment if it is sealed. Returns whether one went.
+pub(crate) fn retire_oldest(
+    shards: &Shards,
+    log: &Log,
+    keep: Keep,
+    now_s: u32,
+    counters: &CompactionCounters,
+) -> Result<bool, Error> {
+    let Some(segment) = log.oldest_sealed() else { return Ok(false) };
+    let mut bytes_left = match keep {
+        Keep::HeldByMemory { bytes_max } => bytes_max,
+        Keep::Nothing => 0,
+    };
+    let read = log.entries(&segment, &mut |entries| {
+        for entry in entries.iter().filter(|entry| entry.kind == RecordKind::Put) {
+            bytes_left = bytes_left.saturating_sub(visit(shards, log, &segment, entry, bytes_left, now_s, counters));
+        }
+    });
+    if read.is_err() {
+        // The footer can no longer be read, so it does not tell which slots name the segment: look at all of them.
+        let name = segment.name;
+        for (shard, _) in shards.iter() {
+            if let Some(index) = &mut shard.write().disk_index {
+                index.retain(|packed| Location::unpack(packed).segment != name);
+            }
+        }
+    }
+    log.retire(segment)?;
+    Ok(true)
+}
+
+/// Reinserts or forgets one record. Returns the bytes that were appended for it.
+fn visit(
+    shards: &Shards,
+    log: &Log,
+    segment: &Arc<Segment>,
+    entry: &FooterEntry,
+    bytes_left: u64,
+    now_s: u32,
+    counters: &CompactionCounters,
+) -> u64 {
+    let location = Location { segment: segment.name, offset: entry.offset };
+    let hash = entry.key_hash;
+    let is_live = |shard: &crate::shard::Shard| {
+        shard.index_find(hash).is_some_and(|found| found.location == location.pack())
+    };
+    let wanted = {
+        let shard = shards.read(hash);
+        if !is_live(&shard) {
+            return 0;
+        }
+        bytes_left > 0 && shard.memory.may_hold(hash)
+    };
+    if wanted
+        && let Some((header, payload)) = log.copy_record(segment, entry.offset)
+        && header.kind == RecordKind::Put
+        && header.key_hash == hash
+        && (header.expiry_s == 0 || header.expiry_s > now_s)
+        && header.record_len() <= bytes_left
+        && let Some(room) = log.try_reserve(Class::Value, header.record_len())
+    {
+        let (key, value) = payload.split_at(usize::from(header.key_len));
+        let mut shard = shards.write(hash);
+        // Between the copy and this lock the key may have got a newer version, or left the memory tier.
+        if is_live(&shard) && shard.memory.holds(hash, key) {
+            let header = RecordHeader { reinserted: true, ..header };
+            let appended = log.append(room, &header, [key, value]);
+            let moved = shard.disk_index.as_mut().is_some_and(|index| {
+                index.relocate(hash, location.pack(), appended.location.pack())
+            });
+            assert!(moved, "the slot named the old location under this very lock");
+            counters.reinserted_count.one();
+            counters.reinserted_bytes.add(header.record_len());
+            return header.record_len();
+        }
+    }
+    if shards.write(hash).index_clear_if(hash, location) {
+        counters.dropped_live_count.one();
+    }
+    0
+}
