@@ -294,8 +294,12 @@ fn preallocation_falls_back_to_zeros_only_where_the_file_system_has_none() {
     let error = allocate_with(&file, 10_000, || Err(Errno::NOSPC)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     assert_eq!(file.len().unwrap(), 0);
+    file.write_at(0, b"kept").unwrap();
     allocate_with(&file, 10_000, || Err(Errno::OPNOTSUPP)).unwrap();
     assert_eq!(file.len().unwrap(), 10_000);
+    let mut buffer = [1; 5];
+    file.read_at(0, &mut buffer).unwrap();
+    assert_eq!(&buffer, b"kept\0");
 }
 
 #[test]

@@ -475,3 +475,75 @@ fn files_that_nothing_reaches_are_forgotten() {
     }
     assert_eq!(disk.state().files.len(), 0);
 }
+
+#[test]
+fn preallocated_blocks_are_durable_once_synced() {
+    let disk = SimDisk::new(1);
+    let file = disk.create_new("a").unwrap();
+    file.allocate(8192).unwrap();
+    file.sync_data().unwrap();
+    disk.sync_dir().unwrap();
+    for seed in 0..100 {
+        let after = disk.after_power_cut(seed);
+        assert_eq!((after.read_file("a"), after.used_bytes()), (vec![0; 8192], 8192), "seed {seed}");
+    }
+}
+
+#[test]
+fn bytes_that_were_cut_do_not_come_back_when_the_file_grows_again() {
+    let mut expected = vec![1; 700];
+    expected.resize(9000, 0);
+    let (disk, file) = disk_with(1, 9000);
+    file.truncate(700).unwrap();
+    file.allocate(9000).unwrap();
+    file.sync_data().unwrap();
+    assert_eq!(outcomes(&disk, "a"), BTreeSet::from([expected]), "cut and grown between two syncs");
+
+    let (disk, file) = disk_with(1, 9000);
+    file.truncate(0).unwrap();
+    disk.fail_nth(SimOp::Sync, 1, SimFault::once(SimCause::Io));
+    assert!(file.sync_data().is_err());
+    file.sync_data().unwrap();
+    file.allocate(9000).unwrap();
+    file.sync_data().unwrap();
+    assert_eq!(outcomes(&disk, "a"), BTreeSet::from([vec![0; 9000]]), "a length that was synced is the length");
+}
+
+#[test]
+fn a_file_that_a_power_cut_made_shorter_has_nothing_behind_its_end() {
+    let (disk, file) = disk_with(1, 0);
+    file.write_at(0, &[2; 9000]).unwrap();
+    for seed in 0..200 {
+        let after = disk.after_power_cut(seed);
+        let file = after.open("a", Access::ReadWrite).unwrap();
+        let len = after.read_file("a").len();
+        file.allocate(9000).unwrap();
+        assert!(after.read_file("a")[len..].iter().all(|&byte| byte == 0), "seed {seed}: cut at {len}");
+    }
+}
+
+#[test]
+fn an_unlink_that_outlives_an_undone_rename_takes_only_the_file_it_was_meant_for() {
+    let disk = SimDisk::from_snapshot(1, &BTreeMap::from(["a", "b"].map(|name| (name.to_owned(), Vec::new()))));
+    disk.rename("b", "a").unwrap();
+    disk.unlink("a").unwrap();
+    let seen: BTreeSet<Vec<String>> = (0..200).map(|seed| disk.after_power_cut(seed).list().unwrap()).collect();
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(seen, BTreeSet::from([names(&["a", "b"]), names(&["a"]), names(&[])]));
+}
+
+#[test]
+fn a_name_whose_removal_a_failed_sync_lost_still_has_its_file() {
+    let mut back_count = 0;
+    for seed in 0..100 {
+        let disk = SimDisk::from_snapshot(seed, &BTreeMap::from([("a".to_owned(), b"back".to_vec())]));
+        disk.unlink("a").unwrap();
+        disk.fail_nth(SimOp::SyncDir, 1, SimFault::once(SimCause::Io));
+        assert!(disk.sync_dir().is_err());
+        disk.sync_dir().unwrap();
+        let after = disk.after_power_cut(seed).snapshot();
+        assert!(after.get("a").is_none_or(|bytes| bytes == b"back"), "seed {seed}");
+        back_count += after.len();
+    }
+    assert!((10..90).contains(&back_count), "{back_count} of 100 came back");
+}
