@@ -69,7 +69,9 @@ mod real {
 
 pub(crate) use real::*;
 /// The machine's own atomic, also under loom: for memory that the kernel hands out zeroed, which loom's types cannot live in.
-pub(crate) use std::sync::atomic::{AtomicBool as PlainAtomicBool, AtomicU32 as PlainAtomicU32, AtomicU64 as PlainAtomicU64};
+pub(crate) use std::sync::atomic::{
+    AtomicBool as PlainAtomicBool, AtomicU32 as PlainAtomicU32, AtomicU64 as PlainAtomicU64,
+};
 
 /// A background thread with a name; joined by its owner, never detached.
 #[derive(Debug)]

@@ -88,7 +88,8 @@ impl Plan {
             let wanted = entries.saturating_mul(21) / 2;
             index_bytes = settings.disk_index_bytes.unwrap_or(wanted.min(memory_bytes / 4)) / shard_count as u64;
             index_bytes = index_bytes.max(4096).next_multiple_of(4096);
-            let index_bytes_per_shard = usize::try_from(index_bytes).map_err(|_| invalid("disk_index_bytes is too large".into()))?;
+            let index_bytes_per_shard =
+                usize::try_from(index_bytes).map_err(|_| invalid("disk_index_bytes is too large".into()))?;
             Some(DiskPlan { log, index_bytes_per_shard, disk_bytes: settings.disk_bytes })
         } else {
             None
@@ -103,7 +104,8 @@ impl Plan {
 fn log_plan(settings: &Builder, memory_bytes: u64) -> Result<(LogPlan, u64), Error> {
     let disk_bytes = settings.disk_bytes;
     let (min, max, step) = (u64::from(LEN_BYTES_MIN), u64::from(LEN_BYTES_MAX), u64::from(LEN_BYTES_STEP));
-    let default = if disk_bytes < 8 << 20 { (disk_bytes / 8).clamp(min, max) } else { (disk_bytes / 128).clamp(1 << 20, max) };
+    let default =
+        if disk_bytes < 8 << 20 { (disk_bytes / 8).clamp(min, max) } else { (disk_bytes / 128).clamp(1 << 20, max) };
     let segment_len = settings.segment_len_bytes.unwrap_or(default) / step * step;
     if !(min..=max).contains(&segment_len) {
         return Err(invalid(format!("segment_len_bytes = {segment_len} is out of range: {min} to {max}")));
@@ -116,7 +118,11 @@ fn log_plan(settings: &Builder, memory_bytes: u64) -> Result<(LogPlan, u64), Err
         )));
     }
     let segment_count = (disk_bytes / segment_len + PINNED_SEGMENTS).min(u64::from(SEGMENT_COUNT_MAX));
-    let default = if memory_bytes < 8 << 20 { (memory_bytes / 8).max(32 << 10) } else { (memory_bytes / 16).clamp(1 << 20, 16 << 20) };
+    let default = if memory_bytes < 8 << 20 {
+        (memory_bytes / 8).max(32 << 10)
+    } else {
+        (memory_bytes / 16).clamp(1 << 20, 16 << 20)
+    };
     let buffer = settings.append_buffer_bytes.unwrap_or(default) / 16 * 16;
     if !(16 << 10..=1 << 30).contains(&buffer) {
         return Err(invalid(format!("append_buffer_bytes = {buffer} is out of range: 16 KiB to 1 GiB")));
@@ -130,7 +136,8 @@ fn log_plan(settings: &Builder, memory_bytes: u64) -> Result<(LogPlan, u64), Err
         segment_count_max: segment_count as usize,
         mapped: settings.read_mode == super::builder::ReadMode::Mapped,
     };
-    let fixed = log.memory_bytes() + segment_count * SEGMENT_STATE_BYTES + WORKING_BYTES.min(segment_len * 2 + (64 << 10));
+    let fixed =
+        log.memory_bytes() + segment_count * SEGMENT_STATE_BYTES + WORKING_BYTES.min(segment_len * 2 + (64 << 10));
     Ok((log, fixed))
 }
 
@@ -151,7 +158,8 @@ mod tests {
                     let Ok(plan) = Plan::new(&settings, true) else { continue };
                     let disk = plan.disk.as_ref().expect("with a disk tier");
                     let memory = plan.memory;
-                    let shard = memory.arena_bytes + memory.index_bytes + memory.ghost_bytes + disk.index_bytes_per_shard;
+                    let shard =
+                        memory.arena_bytes + memory.index_bytes + memory.ghost_bytes + disk.index_bytes_per_shard;
                     let sum = plan.fixed_bytes + (shard * plan.shard_count) as u64;
                     assert!(sum <= settings.memory_bytes, "{memory_kib} KiB, {disk_mib} MiB, {entry} B: {sum}");
                     assert!(plan.fixed_bytes >= disk.log.memory_bytes());
@@ -166,7 +174,8 @@ mod tests {
         let error = Plan::new(&Cache::builder().memory_bytes(1000), true).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         let text = error.to_string();
-        let named: u64 = text.split("works is ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+        let named: u64 =
+            text.split("works is ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
         assert!(Plan::new(&Cache::builder().memory_bytes(named), true).is_ok(), "{text}");
         assert!(Plan::new(&Cache::builder().memory_bytes(named - 1024), true).is_err(), "{text}");
 

@@ -78,9 +78,8 @@ fn visit(
 ) -> u64 {
     let location = Location { segment: segment.name, offset: entry.offset };
     let hash = entry.key_hash;
-    let is_live = |shard: &crate::shard::Shard| {
-        shard.index_find(hash).is_some_and(|found| found.location == location.pack())
-    };
+    let is_live =
+        |shard: &crate::shard::Shard| shard.index_find(hash).is_some_and(|found| found.location == location.pack());
     let wanted = {
         let shard = shards.read(hash);
         if !is_live(&shard) {
@@ -102,9 +101,10 @@ fn visit(
         if is_live(&shard) && shard.memory.holds(hash, key) {
             let header = RecordHeader { reinserted: true, ..header };
             let appended = log.append(room, &header, [key, value]);
-            let moved = shard.disk_index.as_mut().is_some_and(|index| {
-                index.relocate(hash, location.pack(), appended.location.pack())
-            });
+            let moved = shard
+                .disk_index
+                .as_mut()
+                .is_some_and(|index| index.relocate(hash, location.pack(), appended.location.pack()));
             assert!(moved, "the slot named the old location under this very lock");
             counters.reinserted_count.one();
             counters.reinserted_bytes.add(header.record_len());

@@ -30,7 +30,7 @@ use crate::format::names;
 use crate::format::record::{RecordHeader, RecordKind};
 use crate::format::segment::{HEADER_OFFSETS, Link, SegmentHeader};
 use crate::random::Random;
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, Condvar, Mutex, Ordering};
 use pins::{Pin, PinTable, Retired};
 use std::collections::VecDeque;
 use std::io;
@@ -80,6 +80,8 @@ impl LogPlan {
 pub(crate) struct Recovered {
     pub(crate) tail: FooterTail,
     pub(crate) name: u16,
+    /// Records in it that the index names.
+    pub(crate) live_count: u32,
 }
 
 /// What the log counts.
@@ -143,6 +145,8 @@ impl Drop for Reservation<'_> {
 pub(crate) struct Appended {
     pub(crate) location: Location,
     pub(crate) seqno: u64,
+    /// The log has moved into the spare, and there is no other yet.
+    pub(crate) spare_missing: bool,
 }
 
 /// What came of preparing a segment.
@@ -152,8 +156,6 @@ pub(crate) enum Prepared {
     Ready,
     /// The budget or the names are used up: the oldest segment has to go first.
     NeedsRetirement,
-    /// The disk is off, or full beyond what retirement can mend.
-    Off,
 }
 
 impl Log {
@@ -174,7 +176,7 @@ impl Log {
         let memory = |error| Error::io("cannot take memory for the append buffer", error);
         let segments = PinTable::new(plan.segment_count_max);
         let mut order = VecDeque::new();
-        for Recovered { tail, name } in &recovered {
+        for Recovered { tail, name, live_count } in &recovered {
             let file_name = names::segment(tail.header.number);
             let context = || format!("cannot open {file_name}");
             let file: Arc<dyn DiskFile> =
@@ -193,6 +195,7 @@ impl Log {
             segment.set_end(End { data_end: tail.data_end_offset, last_seqno: tail.last_seqno });
             segment.watermark.publish(tail.data_end_offset);
             segment.mark_sealed();
+            segment.live_count.store(*live_count, Ordering::Relaxed);
             let segment = Arc::new(segment);
             segments.insert(*name, Arc::clone(&segment));
             order.push_back(segment);
@@ -295,14 +298,27 @@ impl Log {
                 self.counters.accepted_bytes.add(header.payload_len());
             }
         }
-        if tail.spare.is_none() {
+        let spare_missing = tail.spare.is_none();
+        drop(tail);
+        if spare_missing {
             self.maintenance_work.notify_one();
         }
-        drop(tail);
         if wake {
             self.writer_work.notify_one();
         }
-        Appended { location: Location { segment: segment_name, offset }, seqno }
+        Appended { location: Location { segment: segment_name, offset }, seqno, spare_missing }
+    }
+
+    /// Notes that the index no longer names a record.
+    pub(crate) fn forget_live(&self, location: Location) {
+        if let Some(segment) = self.segments.pin(location.segment) {
+            segment.live_count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Which segment a location is in, by age: smaller is older.
+    pub(crate) fn age(&self, location: Location) -> u64 {
+        self.segments.pin(location.segment).map_or(0, |segment| segment.header.number.into())
     }
 
     /// Notes the time, which never goes back.
@@ -743,7 +759,26 @@ impl Log {
         self.maintenance_work.notify_one();
     }
 
+    /// Waits until told to stop; for a thread whose work is over because the disk is off.
+    pub(crate) fn wait_for_stop(&self, stop: &dyn Fn() -> bool) {
+        let mut tail = self.tail.lock();
+        while !stop() {
+            self.maintenance_work.wait_for(&mut tail, Duration::from_millis(100));
+        }
+    }
+
+    /// Whether somebody waits for room.
+    pub(crate) fn is_contended(&self) -> bool {
+        self.tail.lock().is_contended()
+    }
+
+    /// Turns the disk tier off for a reason of the caller's.
+    pub(crate) fn give_up(&self, what: &str, error: io::Error) -> Error {
+        self.fail(what, error)
+    }
+
     fn fail(&self, what: &str, error: io::Error) -> Error {
+        tracing::error!(what, %error, "the disk tier is off");
         let error = self.latch.trip(what, error);
         self.tail.lock().discard();
         self.wake_all();
@@ -770,10 +805,18 @@ impl Log {
         self.tail.lock().validate();
     }
 
-    /// The tail's lock, for those who must hold it with all shards: nothing else may take it meanwhile.
-    #[cfg(test)]
-    pub(crate) fn lock_tail(&self) -> MutexGuard<'_, Tail> {
-        self.tail.lock()
+    /// Recounts live records: `named` says how many slots of the index name each segment; for tests.
+    pub(crate) fn validate_live(&self, named: &std::collections::BTreeMap<u16, u64>) {
+        let tail = self.tail.lock();
+        for segment in &tail.order {
+            let counted = u64::from(segment.live_count.load(Ordering::Relaxed));
+            let found = named.get(&segment.name).copied().unwrap_or(0);
+            assert_eq!(counted, found, "segment {}: live records counted and found", segment.header.number);
+        }
+        let known: u64 = tail.order.iter().map(|segment| named.get(&segment.name).copied().unwrap_or(0)).sum();
+        assert_eq!(known, named.values().sum(), "every slot names a segment that is there");
+        let charged: u64 = tail.order.iter().chain(&tail.spare).map(|segment| segment.charge.lock().bytes()).sum();
+        assert!(charged <= self.budget.used_bytes(), "every segment is charged");
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn repair(disk: &dyn Disk, survey: &Survey) -> Result<Repaired, Error
             predecessor_end_offset: tail.data_end_offset,
         };
         next_number = segment.number.saturating_add(1);
-        segments.push(Recovered { tail, name: name as u16 });
+        segments.push(Recovered { tail, name: name as u16, live_count: 0 });
     }
     Ok(Repaired { segments, next_number, link })
 }

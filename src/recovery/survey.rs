@@ -204,6 +204,14 @@ impl Survey {
         (0..self.segments.len()).filter(|&index| self.segments[index].kept)
     }
 
+    /// Lets everything go: the next log starts empty.
+    pub(crate) fn forget_all(&mut self) {
+        for segment in self.segments.iter_mut().filter(|segment| segment.kept) {
+            (segment.label, segment.verdict) = ("S-FORGOTTEN", SegmentVerdict::Hole);
+            (segment.accepted, segment.kept) = (false, false);
+        }
+    }
+
     // -- one file
 
     fn read_segment(&self, disk: &dyn Disk, number: u32, name: String) -> Result<Option<SegmentSurvey>, Error> {

@@ -186,6 +186,11 @@ impl MemoryTier {
         self.table.used_count()
     }
 
+    /// Whether entries can come in without anything being evicted, with a sixteenth to spare.
+    pub(crate) fn has_room(&self) -> bool {
+        self.rings.used_bytes() < self.capacity_bytes / 16 * 15
+    }
+
     /// Bytes of the arena that entries take, holes included.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.rings.used_bytes() as u64

@@ -1,0 +1,569 @@
+//! The flow between the tiers: get, insert, remove, clear.
+//!
+//! Invariants
+//!  I-FLOW-1  Every mutation that changes a key takes its position in the log under the lock of the key's shard, and leaves a record there: a put, or
+//!            a tombstone where the value does not go to the log (D7). So log order is lock order.
+//!  I-FLOW-2  No I/O and no caller's code under a shard's lock; no caller's code while a segment is pinned (D3, D4).
+//!  I-FLOW-3  A promotion keeps its pin until it has seen, under the lock, that the index still names the location and memory holds no entry.
+
+use super::builder::{Durability, Maintenance, WhenBehind};
+use super::outcome::{EntryOptions, InsertOutcome, Refusal, TierOutcome};
+use crate::clock::Clock;
+use crate::compaction::CompactionCounters;
+use crate::counters::Counter;
+use crate::error::{Error, ErrorKind};
+use crate::format::location::Location;
+use crate::format::record::RecordHeader;
+use crate::hash::key_hash;
+use crate::log::{Appended, Class, Found, Log, Reservation};
+use crate::observe::RecoveryReport;
+use crate::shard::memory::Inserted;
+use crate::shard::{Indexed, Shards};
+use crate::sync::{Arc, Condvar, Mutex, Ordering, PlainAtomicBool, PlainAtomicU32, RwLock};
+use bytes::Bytes;
+use std::time::Duration;
+
+/// Values up to this long are lent to `read`'s closure from the stack.
+const STACK_VALUE_LEN: usize = 4096;
+
+/// What the cache counts beside its parts.
+#[derive(Debug, Default)]
+pub(crate) struct CoreCounters {
+    pub(crate) dropped_oversize: Counter,
+    pub(crate) dropped_behind: Counter,
+    pub(crate) dropped_off: Counter,
+    pub(crate) dropped_at_close: Counter,
+}
+
+/// Everything behind a [`Cache`](super::Cache).
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) shards: Shards,
+    pub(crate) log: Option<Log>,
+    pub(crate) disk: Option<Arc<dyn crate::disk::Disk>>,
+    pub(crate) salt: u64,
+    pub(crate) epoch_unix_ms: u64,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Highest time seen, in seconds since the epoch: time never goes back.
+    pub(crate) latest_s: PlainAtomicU32,
+    pub(crate) durability: Durability,
+    pub(crate) when_behind: WhenBehind,
+    pub(crate) maintenance: Maintenance,
+    pub(crate) time_to_live: Option<Duration>,
+    /// Mutations hold it shared, `close` exclusively: whether the cache is closed.
+    pub(crate) gate: RwLock<bool>,
+    /// The same as the gate says, for reads, which do not take it.
+    pub(crate) closed: PlainAtomicBool,
+    /// Tells the threads to end.
+    pub(crate) stopping: PlainAtomicBool,
+    /// Some shard's slice of the log's index is almost full.
+    pub(crate) index_crowded: PlainAtomicBool,
+    /// One retirement at a time.
+    pub(crate) retiring: Mutex<()>,
+    /// Waiters for a retirement under way elsewhere.
+    pub(crate) retired: Condvar,
+    pub(crate) counters: CoreCounters,
+    pub(crate) compaction: CompactionCounters,
+    pub(crate) recovery: RecoveryReport,
+    pub(crate) memory_limit_bytes: u64,
+    pub(crate) fixed_bytes: u64,
+}
+
+/// What a put does to the log.
+enum Room<'a> {
+    /// There is no disk tier, or it is off.
+    None(TierOutcome),
+    /// The value is appended.
+    Value(Reservation<'a>),
+    /// A tombstone takes its place.
+    Tombstone(Reservation<'a>, Refusal),
+}
+
+/// What a read does beside reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touch {
+    /// Counts the hit for eviction and may promote.
+    Yes,
+    /// Leaves everything as it is.
+    No,
+}
+
+/// Where a value was found on disk.
+struct DiskHit<T> {
+    value: T,
+    expiry_s: u32,
+}
+
+impl Core {
+    // -- time
+
+    /// Seconds since the epoch, never less than before.
+    pub(crate) fn now_s(&self) -> u32 {
+        let since_ms = self.clock.now_unix_ms().saturating_sub(self.epoch_unix_ms);
+        let now = u32::try_from(since_ms / 1000).unwrap_or(u32::MAX);
+        now.max(self.latest_s.fetch_max(now, Ordering::Relaxed))
+    }
+
+    fn expiry_s(&self, options: EntryOptions) -> u32 {
+        let Some(time_to_live) = options.time_to_live.or(self.time_to_live) else { return 0 };
+        let now_ms = self.clock.now_unix_ms().saturating_sub(self.epoch_unix_ms).max(u64::from(self.now_s()) * 1000);
+        let until_ms =
+            u128::from(now_ms) + time_to_live.as_millis() + u128::from(time_to_live.subsec_nanos() % 1_000_000 != 0);
+        // Rounded up; 0 stands for never; what lies beyond the range of time never expires.
+        u32::try_from(until_ms.div_ceil(1000)).map_or(0, |until| until.max(1))
+    }
+
+    fn is_expired(&self, expiry_s: u32) -> bool {
+        expiry_s != 0 && self.now_s() >= expiry_s
+    }
+
+    // -- the disk tier's state
+
+    /// The log, unless it is off.
+    fn log_on(&self) -> Option<&Log> {
+        self.log.as_ref().filter(|log| !log.latch.is_tripped())
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    // -- reading
+
+    /// Reads a value as bytes of its own.
+    pub(crate) fn get(&self, key: &[u8], touch: Touch) -> Option<Bytes> {
+        if self.is_closed() {
+            return None;
+        }
+        let hash = key_hash(self.salt, key);
+        let counters = self.shards.counters(hash);
+        let location = {
+            let shard = self.shards.read(hash);
+            if let Some(hit) = shard.memory.lookup(hash, key, 0)
+                && (hit.expiry_s() == 0 || !self.is_expired(hit.expiry_s()))
+            {
+                if touch == Touch::Yes {
+                    hit.touch();
+                }
+                let bytes = hit.to_bytes();
+                drop(shard);
+                counters.memory_hits.one();
+                return Some(bytes);
+            }
+            self.find_on_disk(&shard, hash, touch)
+        };
+        let value = self.get_from_disk(hash, key, location);
+        if value.is_some() {
+            counters.disk_hits.one();
+        } else {
+            counters.misses.one();
+        }
+        value
+    }
+
+    /// Lends a value to a closure, which runs when every lock and pin is gone.
+    pub(crate) fn read<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        if self.is_closed() {
+            return None;
+        }
+        let hash = key_hash(self.salt, key);
+        let counters = self.shards.counters(hash);
+        let shard = self.shards.read(hash);
+        if let Some(hit) = shard.memory.lookup(hash, key, 0)
+            && (hit.expiry_s() == 0 || !self.is_expired(hit.expiry_s()))
+        {
+            hit.touch();
+            let len = hit.value_len();
+            counters.memory_hits.one();
+            // Stack buffers of several sizes, since each is cleared before it is filled.
+            macro_rules! on_the_stack {
+                ($size:expr) => {{
+                    let mut buffer = [0u8; $size];
+                    hit.copy_to(&mut buffer[..len]);
+                    drop(shard);
+                    return Some(read(&buffer[..len]));
+                }};
+            }
+            match len {
+                0..=128 => on_the_stack!(128),
+                129..=1024 => on_the_stack!(1024),
+                1025..=STACK_VALUE_LEN => on_the_stack!(STACK_VALUE_LEN),
+                _ => {
+                    let owned = hit.to_vec();
+                    drop(shard);
+                    return Some(read(&owned));
+                }
+            }
+        }
+        let location = self.find_on_disk(&shard, hash, Touch::Yes);
+        drop(shard);
+        let mut buffer = [0u8; STACK_VALUE_LEN];
+        let copy = |value: &[u8]| match buffer.get_mut(..value.len()) {
+            Some(target) => {
+                target.copy_from_slice(value);
+                (value.len(), None)
+            }
+            None => (value.len(), Some(value.to_vec())),
+        };
+        let found = self.get_from_disk_copied(hash, key, location, copy);
+        let Some((len, owned, promote)) = found else {
+            counters.misses.one();
+            return None;
+        };
+        counters.disk_hits.one();
+        let value = owned.as_deref().unwrap_or(&buffer[..len]);
+        if let Some(promote) = promote {
+            self.promote(hash, key, value, promote);
+        }
+        Some(read(value))
+    }
+
+    /// Whether a value is there that could be read. Counts and moves nothing.
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        if self.is_closed() {
+            return false;
+        }
+        let hash = key_hash(self.salt, key);
+        let location = {
+            let shard = self.shards.read(hash);
+            if let Some(hit) = shard.memory.lookup(hash, key, 0) {
+                return !self.is_expired(hit.expiry_s());
+            }
+            self.find_on_disk(&shard, hash, Touch::No)
+        };
+        self.read_location(hash, key, location.as_ref(), |_| ()).is_some()
+    }
+
+    /// Looks a key up in the log's index and pins what it names. Called under the shard's lock.
+    fn find_on_disk(&self, shard: &crate::shard::Shard, hash: u64, touch: Touch) -> Option<Candidate> {
+        let log = self.log_on()?;
+        let index = shard.disk_index.as_ref()?;
+        let found = index.find(hash)?;
+        if touch == Touch::Yes {
+            index.bump(found, crate::index::POPULARITY_MAX);
+        }
+        let location = Location::unpack(found.location);
+        let segment = log.pin(location)?;
+        // Promotion rule: what was hit on disk before, or anything while memory has room to spare.
+        let promote = touch == Touch::Yes && (found.popularity > 0 || shard.memory.has_room());
+        Some(Candidate { location, segment, promote })
+    }
+
+    /// Reads and checks what a candidate names. Forgets it if it is damaged.
+    fn read_location<T>(
+        &self,
+        hash: u64,
+        key: &[u8],
+        candidate: Option<&Candidate>,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Option<DiskHit<T>> {
+        let (log, candidate) = (self.log.as_ref()?, candidate?);
+        match log.read(&candidate.segment, candidate.location.offset, key, read) {
+            Found::Value(value, header) if !self.is_expired(header.expiry_s) => {
+                Some(DiskHit { value, expiry_s: header.expiry_s })
+            }
+            Found::Value(..) | Found::OtherKey => None,
+            Found::Damaged => {
+                if self.shards.write(hash).index_clear_if(hash, candidate.location) {
+                    tracing::warn!(
+                        segment = candidate.segment.header.number,
+                        offset = candidate.location.offset,
+                        "a record does not verify; its key is forgotten"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    fn get_from_disk(&self, hash: u64, key: &[u8], candidate: Option<Candidate>) -> Option<Bytes> {
+        let hit = self.read_location(hash, key, candidate.as_ref(), Bytes::copy_from_slice)?;
+        if let Some(candidate) = candidate.filter(|candidate| candidate.promote) {
+            self.promote(hash, key, &hit.value, Promotion { candidate, expiry_s: hit.expiry_s });
+        }
+        Some(hit.value)
+    }
+
+    #[allow(
+        clippy::type_complexity,
+        reason = "a length, an owned copy where the stack was too small, and what to promote"
+    )]
+    fn get_from_disk_copied(
+        &self,
+        hash: u64,
+        key: &[u8],
+        candidate: Option<Candidate>,
+        copy: impl FnOnce(&[u8]) -> (usize, Option<Vec<u8>>),
+    ) -> Option<(usize, Option<Vec<u8>>, Option<Promotion>)> {
+        let hit = self.read_location(hash, key, candidate.as_ref(), copy)?;
+        let (len, owned) = hit.value;
+        let promotion = candidate
+            .filter(|candidate| candidate.promote)
+            .map(|candidate| Promotion { candidate, expiry_s: hit.expiry_s });
+        Some((len, owned, promotion))
+    }
+
+    /// Puts a value that was read from disk into memory, if it still is the newest (I-FLOW-3).
+    fn promote(&self, hash: u64, key: &[u8], value: &[u8], promotion: Promotion) {
+        let Promotion { candidate, expiry_s } = promotion;
+        let now_s = self.now_s();
+        let mut shard = self.shards.write(hash);
+        let current = shard.index_find(hash).is_some_and(|found| found.location == candidate.location.pack());
+        if current
+            && !shard.memory.holds(hash, key)
+            && shard.memory.insert(hash, key, value, expiry_s, now_s) == Inserted::Stored
+        {
+            drop(shard);
+            self.shards.counters(hash).promotions.one();
+        }
+    }
+
+    // -- writing
+
+    /// Inserts a value into both tiers.
+    pub(crate) fn insert(&self, key: &[u8], value: &[u8], options: EntryOptions) -> InsertOutcome {
+        let gate = self.gate.read();
+        if *gate {
+            return InsertOutcome::closed();
+        }
+        let hash = key_hash(self.salt, key);
+        self.shards.counters(hash).inserts.one();
+        let expiry_s = self.expiry_s(options);
+        let now_s = if expiry_s == 0 { self.latest_s.load(Ordering::Relaxed) } else { self.now_s() };
+        let keyed = u16::try_from(key.len()).is_ok() && u32::try_from(value.len()).is_ok();
+        let header = RecordHeader::put(hash, key, value, expiry_s);
+        let room = if keyed { self.room_for_value(header.record_len()) } else { self.room_for_value(u64::MAX) };
+
+        let mut shard = self.shards.write(hash);
+        let memory = match shard.memory.insert(hash, key, value, expiry_s, now_s) {
+            Inserted::Stored => TierOutcome::Stored,
+            Inserted::Oversize => TierOutcome::Refused(Refusal::Oversize),
+        };
+        let (disk, appended, indexed) = match room {
+            Room::None(outcome) => (outcome, None, Indexed::default()),
+            Room::Value(room) => {
+                let log = self.log.as_ref().expect("room comes from a log");
+                let appended = log.append(room, &header, [key, value]);
+                let indexed = shard.index_put(hash, appended.location, |location| log.age(location));
+                (TierOutcome::Stored, Some(appended), indexed)
+            }
+            Room::Tombstone(room, why) => {
+                let log = self.log.as_ref().expect("room comes from a log");
+                let appended = log.append(room, &RecordHeader::tombstone(hash), [&[], &[]]);
+                let dropped = shard.index_clear(hash);
+                (TierOutcome::Refused(why), Some(appended), Indexed { dropped, ..Indexed::default() })
+            }
+        };
+        drop(shard);
+        self.after_index(hash, indexed);
+        let disk = self.settle(appended, disk);
+        InsertOutcome { memory, disk }
+    }
+
+    /// Removes a key from both tiers; tells whether it had a value.
+    pub(crate) fn remove(&self, key: &[u8]) -> bool {
+        let gate = self.gate.read();
+        if *gate {
+            return false;
+        }
+        let hash = key_hash(self.salt, key);
+        self.shards.counters(hash).removes.one();
+        let room = self.room_for_control(RecordHeader::LEN as u64);
+
+        let mut shard = self.shards.write(hash);
+        let in_memory = shard.memory.lookup(hash, key, 0).map(|hit| hit.expiry_s());
+        shard.memory.remove(hash, key);
+        let candidate = if in_memory.is_some() { None } else { self.find_on_disk(&shard, hash, Touch::No) };
+        let appended = room.map(|room| {
+            let log = self.log.as_ref().expect("room comes from a log");
+            log.append(room, &RecordHeader::tombstone(hash), [&[], &[]])
+        });
+        let dropped = shard.index_clear(hash);
+        drop(shard);
+
+        self.after_index(hash, Indexed { dropped, ..Indexed::default() });
+        let was = match in_memory {
+            Some(expiry_s) => !self.is_expired(expiry_s),
+            // The slot is cleared, but the pinned record still tells whether it was this key's.
+            None => self.read_location(hash, key, candidate.as_ref(), |_| ()).is_some(),
+        };
+        drop(candidate);
+        self.settle(appended, TierOutcome::Stored);
+        was
+    }
+
+    /// Empties both tiers with one event.
+    pub(crate) fn clear(&self) {
+        let gate = self.gate.read();
+        if *gate {
+            return;
+        }
+        let room = self.room_for_control(RecordHeader::LEN as u64);
+        let mut shards = self.shards.write_all();
+        let appended = room.map(|room| {
+            let log = self.log.as_ref().expect("room comes from a log");
+            log.append(room, &RecordHeader::clear(), [&[], &[]])
+        });
+        for shard in &mut shards {
+            shard.clear();
+        }
+        drop(shards);
+        self.settle(appended, TierOutcome::Stored);
+    }
+
+    /// Makes everything so far durable, or errs.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let gate = self.gate.read();
+        if *gate {
+            return Err(Error::new(ErrorKind::Closed, "the cache is closed"));
+        }
+        self.flush_open()
+    }
+
+    /// The same, for one who holds the gate.
+    pub(crate) fn flush_open(&self) -> Result<(), Error> {
+        let Some(log) = &self.log else { return Ok(()) };
+        log.latch.check()?;
+        log.note_clock(self.now_s());
+        // The mark's room first, so that nothing can come between the sync and the record of it.
+        let room = self.room_for_control(crate::format::batch::BatchHeader::LEN as u64);
+        let Some(room) = room else { return log.latch.check() };
+        self.make_durable(log, log.last_seqno(), Durability::Synced)?;
+        log.append_synced_mark(room);
+        self.drain(log)
+    }
+
+    fn drain(&self, log: &Log) -> Result<(), Error> {
+        if self.is_inline() { log.write_all() } else { log.wait_drained() }
+    }
+
+    fn make_durable(&self, log: &Log, seqno: u64, durability: Durability) -> Result<(), Error> {
+        if durability == Durability::Buffered {
+            return Ok(());
+        }
+        if self.is_inline() {
+            log.write_all()?;
+        } else {
+            log.wait_written(seqno)?;
+        }
+        if durability == Durability::Synced { log.sync_through(seqno) } else { Ok(()) }
+    }
+
+    /// Waits for the durability that was asked for, and does the maintenance that is due where no thread does it.
+    fn settle(&self, appended: Option<Appended>, outcome: TierOutcome) -> TierOutcome {
+        let (Some(appended), Some(log)) = (appended, &self.log) else { return outcome };
+        let mut done = self.make_durable(log, appended.seqno, self.durability);
+        if done.is_ok() && self.durability == Durability::Synced {
+            // Not waited for: it only makes damage to the tail easier to tell from a torn one.
+            if let Some(room) = log.try_reserve(Class::Control, crate::format::batch::BatchHeader::LEN as u64) {
+                log.append_synced_mark(room);
+            }
+        }
+        if self.is_inline() && appended.spare_missing {
+            done = done.and_then(|()| self.make_spare(super::maintain::Haste::No));
+        }
+        match done {
+            Ok(()) => outcome,
+            Err(_) => TierOutcome::Refused(Refusal::DiskOff),
+        }
+    }
+
+    /// Notes what setting a slot did.
+    fn after_index(&self, hash: u64, indexed: Indexed) {
+        let Some(log) = &self.log else { return };
+        if let Some(dropped) = indexed.dropped {
+            log.forget_live(dropped);
+        }
+        if indexed.displaced {
+            self.shards.counters(hash).index_displaced.one();
+        }
+        if (indexed.crowded || indexed.displaced) && !self.index_crowded.swap(true, Ordering::Relaxed) {
+            if self.is_inline() {
+                // An error here has tripped the latch, which the next request sees.
+                let _ = self.relieve_index();
+            } else {
+                log.wake_maintenance();
+            }
+        }
+    }
+
+    // -- room
+
+    pub(crate) fn is_inline(&self) -> bool {
+        self.maintenance == Maintenance::Manual
+    }
+
+    fn room_for_value(&self, record_len: u64) -> Room<'_> {
+        let Some(log) = &self.log else { return Room::None(TierOutcome::Absent) };
+        if log.latch.is_tripped() {
+            self.counters.dropped_off.one();
+            return Room::None(TierOutcome::Refused(Refusal::DiskOff));
+        }
+        let why = if record_len > log.plan().record_len_max() {
+            self.counters.dropped_oversize.one();
+            Refusal::Oversize
+        } else {
+            let room = match self.when_behind {
+                WhenBehind::Wait => self.reserve(log, Class::Value, record_len),
+                WhenBehind::Drop => match log.try_reserve(Class::Value, record_len) {
+                    // Without threads nobody else would ever write, so that is not what being behind means.
+                    None if self.is_inline() => self.reserve(log, Class::Value, record_len),
+                    room => room,
+                },
+            };
+            match room {
+                Some(room) => return Room::Value(room),
+                None if log.latch.is_tripped() => {
+                    self.counters.dropped_off.one();
+                    return Room::None(TierOutcome::Refused(Refusal::DiskOff));
+                }
+                None => {
+                    self.counters.dropped_behind.one();
+                    Refusal::Behind
+                }
+            }
+        };
+        match self.reserve(log, Class::Control, RecordHeader::LEN as u64) {
+            Some(room) => Room::Tombstone(room, why),
+            None => Room::None(TierOutcome::Refused(Refusal::DiskOff)),
+        }
+    }
+
+    fn room_for_control(&self, len: u64) -> Option<Reservation<'_>> {
+        self.log_on().and_then(|log| self.reserve(log, Class::Control, len))
+    }
+
+    /// Reserves room, waiting for it or making it. `None` once the disk is off.
+    fn reserve<'a>(&self, log: &'a Log, class: Class, record_len: u64) -> Option<Reservation<'a>> {
+        if let Some(room) = log.try_reserve(class, record_len) {
+            return (!log.latch.is_tripped()).then_some(room);
+        }
+        if !self.is_inline() {
+            return log.reserve_or_wait(class, record_len);
+        }
+        loop {
+            // Here the caller's thread does what the writer and maintenance would.
+            let wrote = log.write_step().ok()?;
+            if let Some(room) = log.try_reserve(class, record_len) {
+                return Some(room);
+            }
+            if !wrote {
+                self.make_spare(super::maintain::Haste::Yes).ok()?;
+            }
+        }
+    }
+}
+
+/// A record that may be the key's, pinned.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    location: Location,
+    segment: Arc<crate::log::Segment>,
+    promote: bool,
+}
+
+/// A record to be copied into memory, still pinned.
+struct Promotion {
+    candidate: Candidate,
+    expiry_s: u32,
+}

@@ -1,0 +1,278 @@
+//! Opening: settings to sizes, files to an index, and the log goes on.
+
+use super::builder::Builder;
+use super::core::{Core, CoreCounters};
+use super::plan::Plan;
+use super::{Cache, Handle};
+use crate::budget::Budget;
+use crate::compaction::CompactionCounters;
+use crate::disk::Disk;
+use crate::error::{Error, ErrorKind};
+use crate::format::FORMAT_VERSION;
+use crate::format::identity::Identity;
+use crate::format::location::Location;
+use crate::format::names::{self, FileName};
+use crate::log::{Depth, Log, LogPlan};
+use crate::observe::RecoveryReport;
+use crate::random::Random;
+use crate::recovery::survey::{Room, Survey, Visitor, open_error, read_identity};
+use crate::recovery::{Repaired, repair};
+use crate::shard::Shards;
+use crate::sync::{Arc, Condvar, Mutex, PlainAtomicBool, PlainAtomicU32, RwLock};
+use std::io;
+
+/// A clock mark further ahead of the clock than this empties the store: times in it mean nothing (P7).
+const CLOCK_AHEAD_MAX_S: u32 = 86_400;
+
+/// Builds the index while the survey tells the events.
+struct IndexBuilder<'a> {
+    shards: &'a Shards,
+    /// Short name of the segment whose events come now; the first is 0.
+    name: Option<u16>,
+    live: Vec<u32>,
+    dropped: u64,
+}
+
+impl IndexBuilder<'_> {
+    fn forget(&mut self, location: Option<Location>) {
+        if let Some(location) = location {
+            self.live[usize::from(location.segment)] -= 1;
+        }
+    }
+}
+
+impl Visitor for IndexBuilder<'_> {
+    fn segment(&mut self, _index: usize) {
+        self.name = Some(self.name.map_or(0, |name| name + 1));
+        self.live.push(0);
+    }
+
+    fn put(&mut self, key_hash: u64, offset: u32) {
+        let segment = self.name.expect("a segment comes before its events");
+        // Names were given in log order, so they tell the age.
+        let indexed = self
+            .shards
+            .write(key_hash)
+            .index_put(key_hash, Location { segment, offset }, |location| location.segment.into());
+        self.live[usize::from(segment)] += 1;
+        self.forget(indexed.dropped);
+        self.dropped += u64::from(indexed.displaced);
+    }
+
+    fn tombstone(&mut self, key_hash: u64) {
+        let dropped = self.shards.write(key_hash).index_clear(key_hash);
+        self.forget(dropped);
+    }
+
+    fn clear(&mut self) {
+        self.shards.write_all().iter_mut().for_each(|shard| shard.clear());
+        self.live.fill(0);
+    }
+}
+
+/// Opens a store, or creates one.
+pub(crate) fn open(settings: Builder, disk: std::sync::Arc<dyn Disk>) -> Result<Cache, Error> {
+    let plan = Plan::new(&settings, true)?;
+    let disk_plan = plan.disk.clone().expect("asked for");
+    disk.lock(names::LOCK).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::new(ErrorKind::Locked, error.to_string()),
+        _ => open_error(names::LOCK, error),
+    })?;
+    let opened = open_locked(&settings, &plan, &disk_plan, &disk);
+    match opened {
+        Ok(core) => finish(core),
+        Err(error) => {
+            disk.unlock();
+            Err(error)
+        }
+    }
+}
+
+fn open_locked(
+    settings: &Builder,
+    plan: &Plan,
+    disk_plan: &super::plan::DiskPlan,
+    disk: &std::sync::Arc<dyn Disk>,
+) -> Result<Core, Error> {
+    let random = settings.random_seed.map_or(Random::System, Random::seeded);
+    let (identity, created) = find_identity(settings, &**disk, &random)?;
+    let memory = |error| Error::io("cannot take memory", error);
+    let shards = Shards::new(plan.shard_count, plan.memory, disk_plan.index_bytes_per_shard, identity.hash_salt)
+        .map_err(memory)?;
+
+    let budget = Budget::new(disk_plan.disk_bytes);
+    let overhead = budget
+        .try_charge(super::plan::DISK_OVERHEAD_BYTES)
+        .expect("the plan leaves room for the identity and the lock");
+    // Held as long as the budget: the files are never removed.
+    std::mem::forget(overhead);
+
+    let log_plan = &disk_plan.log;
+    let room = Room {
+        bytes_max: disk_plan.disk_bytes - super::plan::DISK_OVERHEAD_BYTES - log_plan.segment_charge_bytes(),
+        count_max: log_plan.segment_count_max.saturating_sub(3),
+    };
+    let mut builder = IndexBuilder { shards: &shards, name: None, live: Vec::new(), dropped: 0 };
+    let mut survey = Survey::read(&**disk, Depth::Headers, Some(room), &mut builder)?;
+    let (mut live, dropped_by_index) = (builder.live, builder.dropped);
+
+    let epoch_unix_ms = identity.epoch_unix_s.saturating_mul(1000);
+    let now_ms = settings.clock.now_unix_ms().saturating_sub(epoch_unix_ms);
+    let now_s = u32::try_from(now_ms / 1000).unwrap_or(u32::MAX);
+    let emptied_by_clock = survey.clock_mark_s.saturating_sub(now_s) > CLOCK_AHEAD_MAX_S;
+    if emptied_by_clock {
+        tracing::warn!(mark_s = survey.clock_mark_s, now_s, "the store's clock mark is more than a day ahead: emptied");
+        survey.forget_all();
+        shards.write_all().iter_mut().for_each(|shard| shard.clear());
+        live.clear();
+    }
+    let latest_s = if emptied_by_clock { now_s } else { now_s.max(survey.clock_mark_s) };
+
+    let Repaired { mut segments, next_number, link } = repair(&**disk, &survey)?;
+    for (segment, live) in segments.iter_mut().zip(&live) {
+        segment.live_count = *live;
+    }
+    let segments_kept = segments.len() as u64;
+    let entries =
+        shards.iter().map(|(shard, _)| shard.read().disk_index.as_ref().map_or(0, |index| index.used_count())).sum();
+    let recovery = RecoveryReport {
+        created,
+        segments_found: survey.segments.len() as u64,
+        segments_kept,
+        segments_trusted: survey.segments.iter().filter(|segment| segment.kept && segment.footer.is_some()).count()
+            as u64,
+        events: survey.event_count,
+        entries,
+        dropped_by_index,
+        forgotten_keys: survey.forgotten_keys,
+        forgotten_older: survey.forgotten_older,
+        emptied_by_clock,
+        findings: std::mem::take(&mut survey.findings),
+    };
+    if survey.damage_count > 0 {
+        tracing::warn!(damage = survey.damage_count, "recovery found damage; see the recovery report");
+    }
+    let log = Log::start(
+        Arc::clone(disk),
+        identity.clone(),
+        LogPlan { ..log_plan.clone() },
+        budget,
+        random,
+        segments,
+        next_number,
+        link,
+        latest_s,
+    )?;
+    Ok(core(
+        settings,
+        plan,
+        shards,
+        Some(log),
+        Some(Arc::clone(disk)),
+        identity.hash_salt,
+        epoch_unix_ms,
+        latest_s,
+        recovery,
+    ))
+}
+
+/// Opens a cache without a disk tier.
+pub(crate) fn open_memory_only(settings: Builder) -> Result<Cache, Error> {
+    let plan = Plan::new(&settings, false)?;
+    let random = settings.random_seed.map_or(Random::System, Random::seeded);
+    let salt = u64::from_le_bytes(random.bytes().map_err(|error| Error::io("cannot get random bytes", error))?);
+    let shards =
+        Shards::new(plan.shard_count, plan.memory, 0, salt).map_err(|error| Error::io("cannot take memory", error))?;
+    let epoch_unix_ms = settings.clock.now_unix_ms();
+    finish(core(&settings, &plan, shards, None, None, salt, epoch_unix_ms, 0, RecoveryReport::default()))
+}
+
+#[allow(clippy::too_many_arguments, reason = "the parts of a cache, brought together in one place")]
+fn core(
+    settings: &Builder,
+    plan: &Plan,
+    shards: Shards,
+    log: Option<Log>,
+    disk: Option<std::sync::Arc<dyn Disk>>,
+    salt: u64,
+    epoch_unix_ms: u64,
+    latest_s: u32,
+    recovery: RecoveryReport,
+) -> Core {
+    Core {
+        shards,
+        log,
+        disk,
+        salt,
+        epoch_unix_ms,
+        clock: Arc::clone(&settings.clock),
+        latest_s: PlainAtomicU32::new(latest_s),
+        durability: settings.durability,
+        when_behind: settings.when_behind,
+        maintenance: settings.maintenance,
+        time_to_live: settings.time_to_live,
+        gate: RwLock::new(false),
+        closed: PlainAtomicBool::new(false),
+        stopping: PlainAtomicBool::new(false),
+        index_crowded: PlainAtomicBool::new(false),
+        retiring: Mutex::new(()),
+        retired: Condvar::new(),
+        counters: CoreCounters::default(),
+        compaction: CompactionCounters::default(),
+        recovery,
+        memory_limit_bytes: settings.memory_bytes,
+        fixed_bytes: plan.fixed_bytes,
+    }
+}
+
+fn finish(core: Core) -> Result<Cache, Error> {
+    let core = Arc::new(core);
+    // The spare before the first request, so that none has to wait for it.
+    let ready = core.make_spare(super::maintain::Haste::No).and_then(|()| core.start_threads());
+    match ready {
+        Ok(workers) => Ok(Cache::new(Handle { core, workers: Mutex::new(workers) })),
+        Err(error) => {
+            if let Some(disk) = &core.disk {
+                disk.unlock();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The identity of the store, made if the directory is empty.
+fn find_identity(settings: &Builder, disk: &dyn Disk, random: &Random) -> Result<(Identity, bool), Error> {
+    let names = disk.list().map_err(|error| Error::io("cannot list the directory", error))?;
+    let parsed: Vec<FileName> = names.iter().map(|name| names::parse(name)).collect();
+    if parsed.contains(&FileName::Identity) {
+        return Ok((read_identity(disk)?, false));
+    }
+    if parsed.iter().any(|name| matches!(name, FileName::Segment(_))) {
+        let message = "segments are here, but the file 'identity' is not; nothing was touched";
+        return Err(Error::new(ErrorKind::Damaged, message));
+    }
+    if let Some(foreign) = names.iter().zip(&parsed).find(|(_, parsed)| **parsed == FileName::Foreign) {
+        let message =
+            format!("the directory holds '{}', which is not of an emberlog store; nothing was touched", foreign.0);
+        return Err(Error::new(ErrorKind::NotAStore, message));
+    }
+    let context = "cannot create the identity";
+    let failed = |error| Error::io(context, error);
+    let identity = Identity {
+        format_version: FORMAT_VERSION,
+        required_features: 0,
+        optional_features: 0,
+        store_id: random.bytes().map_err(failed)?,
+        hash_salt: u64::from_le_bytes(random.bytes().map_err(failed)?),
+        epoch_unix_s: settings.clock.now_unix_ms() / 1000,
+    };
+    if names.iter().any(|name| name == names::IDENTITY_TEMPORARY) {
+        disk.unlink(names::IDENTITY_TEMPORARY).map_err(failed)?;
+    }
+    let file = disk.create_new(names::IDENTITY_TEMPORARY).map_err(failed)?;
+    file.write_at(0, &identity.encode_file()).map_err(failed)?;
+    file.sync_data().map_err(failed)?;
+    disk.rename(names::IDENTITY_TEMPORARY, names::IDENTITY).map_err(failed)?;
+    disk.sync_dir().map_err(failed)?;
+    Ok((identity, true))
+}

@@ -1,0 +1,174 @@
+//! What a cache tells about itself: one snapshot, pulled from the counters that each part owns.
+
+use serde::Serialize;
+
+/// A snapshot of everything the cache counts. Counts are since open; bytes are now.
+///
+/// ```
+/// # fn main() -> Result<(), emberlog::Error> {
+/// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+/// cache.insert("key", "value");
+/// cache.get("key");
+/// let stats = cache.stats();
+/// assert_eq!((stats.requests.hits, stats.requests.misses), (1, 0));
+/// assert!(stats.memory.held_bytes <= stats.memory.limit_bytes);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests, both tiers together.
+    pub requests: RequestStats,
+    /// The memory tier, and all memory.
+    pub memory: MemoryStats,
+    /// The disk tier, if there is one.
+    pub disk: Option<DiskStats>,
+    /// What opening found.
+    pub recovery: Option<RecoveryReport>,
+}
+
+/// Requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RequestStats {
+    /// Reads that found a value: `get`, `read`, `peek`.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Inserts.
+    pub inserts: u64,
+    /// Removes.
+    pub removes: u64,
+}
+
+/// The memory tier, and all memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// Reads served from memory.
+    pub hits: u64,
+    /// Entries, expired ones included until they leave.
+    pub entries: u64,
+    /// Bytes of live entries with their headers.
+    pub live_bytes: u64,
+    /// Memory taken by all parts of the cache.
+    pub held_bytes: u64,
+    /// The budget.
+    pub limit_bytes: u64,
+    /// What is held, by account.
+    pub accounts: MemoryAccounts,
+    /// Entries promoted from disk.
+    pub promotions: u64,
+    /// Entries refused because they are larger than an eighth of a shard's memory.
+    pub refused_oversize: u64,
+    /// Entries evicted.
+    pub evicted: u64,
+    /// Expired entries dropped.
+    pub expired: u64,
+    /// Entries dropped because the index had no place for them, or another key of the same tag took it.
+    pub dropped_by_index: u64,
+    /// Entries moved within the rings instead of evicted.
+    pub moved: u64,
+    /// Entries that were remembered after their eviction.
+    pub ghost_hits: u64,
+}
+
+/// Memory by account, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MemoryAccounts {
+    /// Rings, index and ghosts of the memory tier.
+    pub memory_tier: u64,
+    /// Index of the disk tier.
+    pub disk_index: u64,
+    /// Append buffer and write staging.
+    pub append_buffer: u64,
+    /// Segment states, working memory of sealing and retiring, shards, the cache itself.
+    pub fixed: u64,
+}
+
+/// The disk tier.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DiskStats {
+    /// Whether it is in use; off after a failed write or sync.
+    pub is_on: bool,
+    /// Reads served from disk (or from the append buffer).
+    pub hits: u64,
+    /// Slots of the index in use: records that can be found.
+    pub entries: u64,
+    /// Slots of the index.
+    pub index_capacity: u64,
+    /// Storage charged to the budget.
+    pub used_bytes: u64,
+    /// The budget.
+    pub limit_bytes: u64,
+    /// Keys and values that were accepted.
+    pub bytes_accepted: u64,
+    /// Bytes written to files.
+    pub bytes_written: u64,
+    /// Bytes that wait in the append buffer.
+    pub buffered_bytes: u64,
+    /// Segments now.
+    pub segments: u64,
+    /// Segments retired.
+    pub segments_retired: u64,
+    /// Of these, because the index was full.
+    pub segments_retired_for_index: u64,
+    /// Records appended again when their segment was retired.
+    pub records_reinserted: u64,
+    /// Bytes of these.
+    pub bytes_reinserted: u64,
+    /// Records that were live when their segment was retired.
+    pub dropped_with_segment: u64,
+    /// Values refused because they are larger than the log takes.
+    pub dropped_oversize: u64,
+    /// Values not written because the writer was behind.
+    pub dropped_behind: u64,
+    /// Values not written because the disk tier was off.
+    pub dropped_off: u64,
+    /// Slots dropped because both their buckets were full.
+    pub dropped_by_index: u64,
+    /// Values that only memory held at close, and for which the log had no room.
+    pub dropped_at_close: u64,
+    /// Records that did not verify when they were read: misses.
+    pub damaged_records: u64,
+    /// Sequence number of the last event, of the last one handed to the kernel, and of the last durable one.
+    pub last_seqno: u64,
+    /// See `last_seqno`.
+    pub written_seqno: u64,
+    /// See `last_seqno`.
+    pub synced_seqno: u64,
+    /// Syncs.
+    pub syncs: u64,
+    /// Why the tier is off.
+    pub off_because: Option<String>,
+}
+
+/// What opening found, kept and forgot, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Whether the store was created by this open.
+    pub created: bool,
+    /// Numbered files found.
+    pub segments_found: u64,
+    /// Segments that were kept.
+    pub segments_kept: u64,
+    /// Of these, sealed ones that were trusted by their footer.
+    pub segments_trusted: u64,
+    /// Events that counted.
+    pub events: u64,
+    /// Entries that can be found afterwards.
+    pub entries: u64,
+    /// Slots dropped because both their buckets were full.
+    pub dropped_by_index: u64,
+    /// Keys forgotten because their newest version is damaged.
+    pub forgotten_keys: u64,
+    /// How many times all that was older was forgotten.
+    pub forgotten_older: u64,
+    /// Whether the store was emptied because its clock mark is more than a day ahead of the clock.
+    pub emptied_by_clock: bool,
+    /// What was not as written; at most ten thousand.
+    pub findings: Vec<crate::recovery::survey::Finding>,
+}
