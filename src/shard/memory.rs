@@ -278,9 +278,10 @@ impl MemoryTier {
     }
 
     /// Makes room for an entry at the tail of a ring: what is dead or expired at any head goes first, then what the policy says. Bounded: at most
-    /// `MOVES_PER_INSERT_MAX` heads move; all others go, and each of them frees bytes.
+    /// `MOVES_PER_INSERT_MAX` heads move, and none once as much as the largest entry was copied; all others go, and each of them frees bytes.
     fn make_room(&mut self, ring: u8, size_bytes: usize, now_s: u32) {
         let mut moves_left = MOVES_PER_INSERT_MAX;
+        let moved_bytes_max = self.counters.moved_bytes + self.entry_bytes_max as u64;
         while self.rings.used_bytes() + size_bytes > self.capacity_bytes || !self.rings.fits(ring, size_bytes, 1) {
             if (0..S3Fifo::RING_COUNT as u8).any(|ring| self.drop_gone_head(ring, now_s)) {
                 continue;
@@ -288,6 +289,9 @@ impl MemoryTier {
             // Empty rings have room for every entry that is not oversize.
             let victim = self.policy.victim(&self.rings).expect("a tier without room has an entry");
             moves_left -= self.advance(victim, moves_left);
+            if self.counters.moved_bytes >= moved_bytes_max {
+                moves_left = 0;
+            }
         }
     }
 
