@@ -42,7 +42,7 @@ impl Header {
     const KEY_LOW_BITS: u32 = 8;
 
     /// Bytes of this header: 8 or 16.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn header_len(&self) -> usize {
         if self.is_long() { 16 } else { 8 }
     }
@@ -54,7 +54,7 @@ impl Header {
     }
 
     /// Whether the entry is gone at this time.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_expired(&self, now_s: u32) -> bool {
         self.expiry_s != 0 && now_s >= self.expiry_s
     }
@@ -76,7 +76,7 @@ impl Header {
     }
 
     /// The header in these words; `second` is asked for only if there is one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decode(first: u64, second: impl FnOnce() -> u64) -> Self {
         let mut header = Self {
             value_len: (first >> 40) as u32,
@@ -96,7 +96,7 @@ impl Header {
         header
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_long(&self) -> bool {
         self.expiry_s != 0 || self.key_len >> Self::KEY_LOW_BITS != 0 || self.value_len >> Self::VALUE_LOW_BITS != 0
     }

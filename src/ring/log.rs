@@ -145,7 +145,7 @@ impl Rings {
     }
 
     /// The header of the entry at a location.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn header(&self, location: u64) -> Header {
         let offset = offset_of(location);
         Header::decode(self.word(offset), || self.word(self.second_word_offset(offset)))
@@ -175,7 +175,7 @@ impl Rings {
     }
 
     /// `len` bytes of the entry at a location, from `skip` bytes behind its start, where they lie in one chunk.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn slice(&self, location: u64, skip: usize, len: usize) -> Option<&[u8]> {
         let offset = offset_of(location);
         let (_, in_chunk) = self.arena.split(offset);
@@ -311,7 +311,7 @@ impl Rings {
         (chunk, ahead)
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, offset: usize) -> u64 {
         u64::from_le_bytes(*self.arena.bytes()[offset..].first_chunk().expect("words are whole: I-RNG-2"))
     }

@@ -15,7 +15,7 @@ pub(crate) struct Hit<'a> {
 }
 
 impl<'a> Hit<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(rings: &'a Rings, table: &'a Table, found: Found, header: Header) -> Self {
         Self { rings, table, found, header }
     }
@@ -33,37 +33,27 @@ impl<'a> Hit<'a> {
     }
 
     /// The value where it lies in one piece, as most do.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&self) -> Option<&'a [u8]> {
         self.rings.slice(self.found.location, self.value_offset(), self.value_len())
     }
 
     /// Copies the value. Requires that `target` is exactly as long.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy_to(&self, target: &mut [u8]) {
         assert_eq!(target.len(), self.value_len(), "a target is as long as the value");
         match self.value() {
             Some(value) => target.copy_from_slice(value),
-            None => {
-                let mut filled = 0;
-                for piece in self.rings.pieces(self.found.location, self.value_offset(), self.value_len()) {
-                    target[filled..filled + piece.len()].copy_from_slice(piece);
-                    filled += piece.len();
-                }
-            }
+            None => gather(self.rings, self.found.location, self.value_offset(), target),
         }
     }
 
     /// The value as a vector of its own: one allocation, one copy.
+    #[inline(always)]
     pub(crate) fn to_vec(&self) -> Vec<u8> {
         match self.value() {
             Some(value) => value.to_vec(),
-            None => {
-                let mut copy = Vec::with_capacity(self.value_len());
-                let pieces = self.rings.pieces(self.found.location, self.value_offset(), self.value_len());
-                pieces.for_each(|piece| copy.extend_from_slice(piece));
-                copy
-            }
+            None => gathered(self.rings, self.found.location, self.value_offset(), self.value_len()),
         }
     }
 
@@ -74,12 +64,12 @@ impl<'a> Hit<'a> {
     }
 
     /// Counts the hit for eviction. Writes nothing once the entry has as many as the policy looks at.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touch(&self) {
         self.table.bump(self.found, S3Fifo::POPULARITY_MAX);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_expired(&self, now_s: u32) -> bool {
         self.header.is_expired(now_s)
     }
@@ -89,8 +79,26 @@ impl<'a> Hit<'a> {
         self.found.location
     }
 
-    #[inline]
+    #[inline(always)]
     fn value_offset(&self) -> usize {
         self.header.header_len() + usize::from(self.header.key_len)
     }
+}
+
+/// Copies bytes that straddle chunks.
+#[cold]
+fn gather(rings: &Rings, location: u64, skip: usize, target: &mut [u8]) {
+    let mut filled = 0;
+    for piece in rings.pieces(location, skip, target.len()) {
+        target[filled..filled + piece.len()].copy_from_slice(piece);
+        filled += piece.len();
+    }
+}
+
+/// The same into a new vector, without filling it with zeros first.
+#[cold]
+fn gathered(rings: &Rings, location: u64, skip: usize, len: usize) -> Vec<u8> {
+    let mut copy = Vec::with_capacity(len);
+    rings.pieces(location, skip, len).for_each(|piece| copy.extend_from_slice(piece));
+    copy
 }

@@ -1,7 +1,7 @@
 //! How the memory of a tier is divided between entries, index and ghosts.
 //!
-//! An entry of n bytes (key and value) takes n + 8 bytes, rounded up to words, in the arena; its share of the index is a slot in a table nine tenths
-//! full; and it is allowed one ghost. The split assumes entries of one size. Where real ones are smaller, the index runs out first and drops
+//! An entry of n bytes (key and value) takes n + 8 bytes, rounded up to words, in the arena; its share of the index is a slot in a table seven
+//! eighths full; and it is allowed one ghost. The split assumes entries of one size. Where real ones are smaller, the index runs out first and drops
 //! entries (counted); where they are larger, some of the index stays empty.
 
 use crate::ring::Arena;
@@ -37,11 +37,11 @@ impl MemoryPlan {
     pub(crate) fn split(total_bytes: usize, expected_entry_bytes: usize) -> Option<Self> {
         let spendable = total_bytes.checked_sub(Self::FIXED_BYTES).filter(|_| total_bytes >= Self::TOTAL_BYTES_MIN)?;
         let entry_bytes = expected_entry_bytes.saturating_add(SLOT_LEN).checked_next_multiple_of(8)?;
-        // In ninths of a byte: the slot in a table nine tenths full takes 80 of them.
-        let entries = (spendable as u128 * 9
-            / (entry_bytes as u128 * 9 + SLOT_LEN as u128 * 10 + GHOST_LEN as u128 * 9)) as usize;
+        // In sevenths of a byte, so that a slot in a table seven eighths full is a whole number of them.
+        let share = entry_bytes as u128 * 7 + SLOT_LEN as u128 * 8 + GHOST_LEN as u128 * 7;
+        let entries = (spendable as u128 * 7 / share) as usize;
         let beyond_arena = spendable - Self::ARENA_MIN;
-        let index_bytes = (entries * SLOT_LEN * 10 / 9).next_multiple_of(PAGE_LEN);
+        let index_bytes = (entries * SLOT_LEN * 8 / 7).next_multiple_of(PAGE_LEN);
         let index_bytes = index_bytes.clamp(PAGE_LEN, (beyond_arena - GHOST_BUCKET_LEN) / PAGE_LEN * PAGE_LEN);
         let ghost_bytes = (entries * GHOST_LEN).next_multiple_of(GHOST_BUCKET_LEN);
         let ghost_bytes =
