@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 // The one place that names the library.
-
 use emberlog::{Cache, Durability, InsertOutcome, TierOutcome};
 
 use crate::failure::Failure;
@@ -268,7 +267,7 @@ fn carry_out(cache: &Cache, request: &Request, value: &mut [u8], output: &mut Ou
     match request.ask {
         Ask::Get => {
             // Both ways to read, by turns: owned and borrowed.
-            let hit = if request.version % 2 == 0 {
+            let hit = if request.version.is_multiple_of(2) {
                 cache.get(key).map(|bytes| output.value(&bytes, stream)).is_some()
             } else {
                 cache.read(key, |bytes| output.value(bytes, stream)).is_some()

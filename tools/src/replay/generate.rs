@@ -99,7 +99,7 @@ impl Spec {
     fn size_of(&self, key: u64) -> u32 {
         match self.size_bytes {
             None => 1,
-            Some((low, high)) => low + (mix(key ^ 0x73_697a_65) % (u64::from(high - low) + 1)) as u32,
+            Some((low, high)) => low + (mix(key ^ 0x7369_7a65) % (u64::from(high - low) + 1)) as u32,
         }
     }
 

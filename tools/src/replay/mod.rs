@@ -5,14 +5,17 @@
 
 pub(crate) mod child;
 pub(crate) mod cleanup;
+mod counters;
 mod generate;
 mod oracle;
+mod place;
 mod player;
 mod protocol;
 mod report;
 mod run;
 mod sample;
 mod session;
+mod stopped;
 mod trace;
 mod value;
 mod workload;
@@ -31,7 +34,7 @@ use report::Report;
 use run::{How, Plan};
 use workload::{Shares, Workload};
 
-/// What each command can be told.
+/// What the command can be told.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// Traces to replay, one after the other, each on an empty cache: zstd, then records of `u64 key, u32 size`, little-endian

@@ -223,7 +223,8 @@ impl<'w> Oracle<'w> {
             let state = match (span.last, removed) {
                 (NONE, _) => "never inserted".to_owned(),
                 (_, true) => format!("removed by request {}", span.floor),
-                (last, false) => format!("at requests {}..={last}", span.floor),
+                (last, false) if last == span.floor => format!("at the value of request {last}"),
+                (last, false) => format!("at some value of requests {} to {last}", span.floor),
             };
             self.violations.examples.push(format!("{what}: key {key:#x} is {state}, answered with {origin}"));
         }

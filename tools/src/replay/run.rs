@@ -12,11 +12,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::replay::cleanup::Temporary;
+use crate::replay::counters::{dropped, number};
 use crate::replay::oracle::{Covered, Violations};
+use crate::replay::place::Place;
 use crate::replay::player::{Player, Positions, Reached, Tally};
 use crate::replay::protocol::{Level, Settings, State};
-use crate::replay::session::{self, Opened, Session};
+use crate::replay::session::{Opened, Session};
+use crate::replay::stopped::Stopped;
 use crate::replay::workload::Workload;
 
 /// Requests behind the restart whose hit ratio is compared, at most; else a tenth of the run.
@@ -27,8 +29,6 @@ pub(crate) const SLICE_COUNT: u32 = 5;
 pub(crate) const PART_COUNT: u32 = 20;
 /// Requests between the last look at the counters and the kill, at most.
 const LOOK_AHEAD_MAX: u32 = 2_000;
-/// The key's bytes in front of every value.
-const KEY_LEN_BYTES: u64 = 8;
 
 /// How the cache is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -292,49 +292,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// How things stood when the cache stopped.
-struct Stopped {
-    reached: Reached,
-    stats: serde_json::Value,
-    closing_stats: serde_json::Value,
-    /// By key id, the insertion acknowledged last.
-    expected: Vec<Option<u32>>,
-    /// By key id, whether it was there when close began. A kill leaves no time to ask.
-    present: Option<Vec<bool>>,
-}
-
-struct Lost {
-    keys_before: u64,
-    key_count: u64,
-    bytes: u64,
-}
-
-impl Stopped {
-    /// Keys that were there, and are not there with the version acknowledged last, or a later one. For a kill, the control's keys
-    /// at the same request stand for what was there; those with requests in flight are left out.
-    fn lost(&self, workload: &Workload, control_present: Option<&[bool]>, found: &[Option<u32>]) -> Lost {
-        let mut in_flight = vec![false; found.len()];
-        for (from, until) in self.reached.acknowledged.iter().zip(&self.reached.sent) {
-            (*from..*until).for_each(|index| in_flight[workload.key_id(index) as usize] = true);
-        }
-        let present = self.present.as_deref().or(control_present).unwrap_or_default();
-        let mut lost = Lost { keys_before: 0, key_count: 0, bytes: 0 };
-        for (id, present) in present.iter().enumerate() {
-            let Some(expected) = self.expected[id].filter(|_| *present && !in_flight[id]) else { continue };
-            lost.keys_before += 1;
-            if found[id].is_none_or(|event| event < expected) {
-                lost.key_count += 1;
-                lost.bytes += KEY_LEN_BYTES + u64::from(workload.size_bytes(expected));
-            }
-        }
-        lost
-    }
-
-    fn in_flight(&self) -> u64 {
-        self.reached.acknowledged.iter().zip(&self.reached.sent).map(|(from, until)| u64::from(until - from)).sum()
-    }
-}
-
 /// The same requests on a cache of its own that is never stopped.
 struct Control<'a> {
     run: Run<'a>,
@@ -363,57 +320,6 @@ impl<'a> Control<'a> {
         run.close(session)?;
         Ok(Control { run, present })
     }
-}
-
-/// Where a cache lives: the user's directory, or a temporary one.
-struct Place {
-    dir: PathBuf,
-    /// Held for its end: that removes the directory.
-    _temporary: Option<Temporary>,
-    /// Where the user's directory is, so that the control stands on the same file system.
-    parent: Option<PathBuf>,
-}
-
-impl Place {
-    fn new(dir: Option<&Path>) -> Result<Place, Failure> {
-        let Some(dir) = dir else { return Place::temporary(None) };
-        if session::is_occupied(dir)? {
-            let message = "is not empty; the oracle must know everything in it, so replay wants a new directory";
-            return Err(Failure::new(format!("{} {message}", dir.display())));
-        }
-        let dir = std::path::absolute(dir)?;
-        let parent = dir.parent().filter(|parent| parent.is_dir()).map(Path::to_owned);
-        Ok(Place { dir, _temporary: None, parent })
-    }
-
-    fn beside(place: &Place) -> Result<Place, Failure> {
-        Place::temporary(place.parent.as_deref())
-    }
-
-    fn temporary(parent: Option<&Path>) -> Result<Place, Failure> {
-        let temporary = Temporary::new(parent)?;
-        Ok(Place {
-            dir: temporary.path().join("cache"),
-            _temporary: Some(temporary),
-            parent: parent.map(Path::to_owned),
-        })
-    }
-}
-
-/// Entries that close and recovery own up to having left out.
-fn dropped(stats: &serde_json::Value) -> u64 {
-    ["/disk/dropped_at_close", "/recovery/slots_dropped"]
-        .iter()
-        .filter_map(|field| stats.pointer(field).and_then(serde_json::Value::as_u64))
-        .sum()
-}
-
-/// A counter that must be there: a figure that silently reads 0 would be worse than none.
-fn number(stats: &serde_json::Value, field: &str) -> Result<u64, Failure> {
-    let value = stats.pointer(field).and_then(serde_json::Value::as_u64);
-    value.ok_or_else(|| {
-        Failure::new(format!("the cache's stats have no {}", field.trim_start_matches('/').replace('/', ".")))
-    })
 }
 
 /// Gets and hits of each lane's requests `from .. until`, in equal parts.

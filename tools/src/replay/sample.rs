@@ -81,10 +81,10 @@ fn note_unlinked(files: &mut Files, dir: &Path, pid: u32) {
     let held = |path: &Path| path.starts_with(dir) && path.to_string_lossy().ends_with(" (deleted)");
     let proc = Path::new("/proc").join(pid.to_string());
     for entry in fs::read_dir(proc.join("fd")).into_iter().flatten().flatten() {
-        if fs::read_link(entry.path()).is_ok_and(|target| held(&target)) {
-            if let Ok(metadata) = fs::metadata(entry.path()) {
-                note(files, &metadata);
-            }
+        if fs::read_link(entry.path()).is_ok_and(|target| held(&target))
+            && let Ok(metadata) = fs::metadata(entry.path())
+        {
+            note(files, &metadata);
         }
     }
     let maps = fs::read_to_string(proc.join("maps")).unwrap_or_default();

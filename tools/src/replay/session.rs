@@ -8,7 +8,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -104,6 +104,8 @@ impl Session {
         session.accept(&listener, lane_count)?;
         match session.order(&Order::Open(settings.clone()))? {
             Report::Opened { open_ms, first_get_ms, state } => {
+                // /proc shows unlinked files by their real paths.
+                session.dir = settings.dir.canonicalize()?;
                 session.look_at_disk()?;
                 Ok((session, Opened { open_ms, first_get_ms, state }))
             }
@@ -355,14 +357,5 @@ fn unexpected(report: Report) -> Failure {
     match report {
         Report::Failed { message } => Failure::new(message),
         other => Failure::new(format!("the child reported {other:?} instead of what was asked")),
-    }
-}
-
-/// Whether a directory is there and holds something.
-pub(crate) fn is_occupied(dir: &Path) -> Result<bool, Failure> {
-    match std::fs::read_dir(dir) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Failure::new(format!("cannot look at {}: {error}", dir.display()))),
     }
 }
