@@ -1,2 +1,55 @@
 //! `emberlog`: inspects, verifies and drives emberlog directories.
-fn main() {}
+//!
+//! Each command has a file or folder of its own and gives a verdict, which is the exit code: 0 good, 1 found damage or a broken
+//! promise, 2 could not run. With `--json` there is one JSON object on stdout; progress and prose go to stderr.
+
+mod failure;
+mod replay;
+mod stopwatch;
+mod units;
+mod verdict;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::verdict::{COULD_NOT_RUN, Verdict};
+
+/// Inspects, verifies and drives emberlog directories.
+///
+/// Exit code 0: good. 1: found damage or a broken promise. 2: could not run.
+#[derive(Debug, Parser)]
+#[command(name = "emberlog", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Drive the real cache with a trace, check every answer byte for byte, and see what a restart costs
+    Replay(replay::ReplayArgs),
+    /// The process that holds the cache for `replay`
+    #[command(hide = true)]
+    ReplayChild(replay::ChildArgs),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(verdict) => verdict.into(),
+        Err(failure) => {
+            // With stderr gone, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "emberlog: {failure}");
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<Verdict, Failure> {
+    match command {
+        Command::Replay(args) => replay::replay(args),
+        Command::ReplayChild(args) => replay::child::serve(&args.socket, args.lanes).map(|()| Verdict::Good),
+    }
+}
