@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Reads an emberlog store (disk format version 1), read-only, and tells what is in it.
 
-Written from the pages of this folder and from nothing else, as a check on them: it has no offsets, sizes or limits of its own, but takes them out of the
-pages' tables at its start (README.md, "The tables are executable"), and stops if a table does not add up. Needs Python 3.9 and its standard library.
+Written from the pages of this folder and from nothing else, as a check on them: it has no offsets, sizes, limits or verdicts of its
+own, but takes them out of the pages' tables at its start (README.md, "The tables are executable"), and stops if a table does not
+add up. Needs Python 3.9 and its standard library.
 
-Parts, top to bottom: XXH3 · the tables · checksums and decoding · segments · recovery (07-recovery.md) · output · worked examples · self-test.
+Parts, top to bottom: XXH3 · the tables · checksums and decoding · identity · segments · recovery (07-recovery.md) · output · worked
+examples · self-test · command line.
 Damage in a store is a result, never an exception; `Refused` is the one way to fail.
 """
 
@@ -208,8 +210,9 @@ class Structure:
         """For the self-test: what is not given is zero."""
         raw = bytearray(self.size)
         for field in self.fields.values():
-            value = field.magic if field.magic is not None else values.get(field.name, 0 if field.is_integer else bytes(field.size))
-            raw[field.offset : field.offset + field.size] = value.to_bytes(field.size, "little") if field.is_integer else value
+            value = field.magic or values.get(field.name, 0 if field.is_integer else bytes(field.size))
+            value = value.to_bytes(field.size, "little") if field.is_integer else value
+            raw[field.offset : field.offset + field.size] = value
         return raw
 
 
@@ -237,7 +240,7 @@ class Pages:
             if not line.startswith("|"):
                 break
             rows.append([cell.strip() for cell in line.strip().strip("|").split("|")])
-        if len(rows) < 3 or rows[0] != columns or set("".join(rows[1])) != {"-", " "} - ({" "} - set("".join(rows[1]))):
+        if len(rows) < 3 or rows[0] != columns or set("".join(rows[1])) != {"-"}:
             raise PageError(f"line {start + 1}: no table with the columns {columns}")
         for row in rows[2:]:
             if len(row) != len(columns) or not all(row):
@@ -293,8 +296,9 @@ class Format:
             self.kinds = (self.record_kind_put, self.record_kind_tombstone, self.record_kind_clear)
         except (KeyError, AttributeError) as error:
             raise PageError(f"the pages lack {error}") from None
-        for structure, where in ((self.header, "header_a"), (self.header, "header_b"), (self.link_batch, "link_a"), (self.link_batch, "link_b")):
-            if self.front.fields[where].size != structure.size:
+        for where, field in self.front.fields.items():
+            structure = {"header": self.header, "link": self.link_batch}.get(where.split("_")[0])
+            if structure and field.size != structure.size:
                 raise PageError(f"{structure.name} does not fit its region {where}")
         if self.batch.size + self.link.size != self.link_batch.size or self.link_batch.at("body") != self.batch.size:
             raise PageError("link_batch is not a batch header and a link body")
@@ -357,7 +361,12 @@ def check_version(fmt, file, offset, structure, values):
         raise Refused("unsupported", file, at, f"format version {fmt.format_version}", f"version {values['format_version']}")
     unknown = values["required_features"] & ~fmt.required_features_known
     if unknown:
-        raise Refused("unsupported", file, offset + structure.at("required_features"), "no unknown required feature", f"bits {unknown:#x}")
+        at = offset + structure.at("required_features")
+        raise Refused("unsupported", file, at, "no unknown required feature", f"bits {unknown:#x}")
+
+
+def check_data_end(fmt, field, end):
+    need(end >= fmt.front.size and end % fmt.align == 0, field, f"a multiple of {fmt.align} from {fmt.front.size}", end)
 
 
 def check_link(fmt, number, link):
@@ -367,8 +376,7 @@ def check_link(fmt, number, link):
         need(link["predecessor_end_offset"] == 0, "predecessor_end_offset", 0, link["predecessor_end_offset"])
     else:
         need(link["predecessor_number"] == number - 1, "predecessor_number", number - 1, link["predecessor_number"])
-        end = link["predecessor_end_offset"]
-        need(end >= fmt.front.size and end % fmt.align == 0, "predecessor_end_offset", f"a multiple of {fmt.align} from {fmt.front.size}", end)
+        check_data_end(fmt, "predecessor_end_offset", link["predecessor_end_offset"])
 
 
 class Damages:
@@ -426,8 +434,9 @@ def read_identity(fmt, folder, damages):
     values, offset = copies.get("a") or copies["b"]
     check_version(fmt, "identity", offset, fmt.identity, values)
     for field in ("hash_kind", "checksum_kind", "align_log2"):
-        if values[field] != getattr(fmt, field):
-            raise Refused("unsupported", "identity", offset + fmt.identity.at(field), f"{field} {getattr(fmt, field)}", str(values[field]))
+        known = getattr(fmt, field)
+        if values[field] != known:
+            raise Refused("unsupported", "identity", offset + fmt.identity.at(field), f"{field} {known}", str(values[field]))
     return values, {name: name in copies for name in "ab"}
 
 
@@ -442,15 +451,19 @@ class Segment:
         self.number = int(file[8:18])
         self.data, self.file_len = read_file(os.path.join(folder, file), fmt.segment_len_max_bytes)
         self.fate = "forgotten"
-        self.batches, self.limit = [], None
+        self.batches, self.limit, self.limit_is_named = [], None, False
         self._read_headers()
         self._read_footer()
         self.uid = self.footer["uid"] if self.footer else self.header["uid"] if self.header else None
         self.segment_len = (self.footer or self.header or {"segment_len_bytes": 0})["segment_len_bytes"]
         self._read_links()
 
-    def _check_segment_len(self, values):
-        fmt, length = self.fmt, values["segment_len_bytes"]
+    def _check_whose(self, values):
+        """What header and footer have in common: it is this file's, and its length is within the limits."""
+        fmt, length, store_id = self.fmt, values["segment_len_bytes"], self.identity["store_id"]
+        need(any(values["uid"]), "uid", "not all zeros", "zeros")
+        need(values["store_id"] == store_id, "store_id", store_id.hex(), values["store_id"].hex())
+        need(values["segment_number"] == self.number, "segment_number", self.number, values["segment_number"])
         fits = fmt.segment_len_min_bytes <= length <= fmt.segment_len_max_bytes and length % fmt.segment_len_multiple_bytes == 0
         need(fits, "segment_len_bytes", "a length within the limits", length)
 
@@ -461,10 +474,7 @@ class Segment:
             try:
                 values = verified(self.fmt.header, self.identity["store_id"], self.data, offset)
                 check_version(self.fmt, self.file, offset, self.fmt.header, values)
-                need(any(values["uid"]), "uid", "not all zeros", "zeros")
-                need(values["store_id"] == self.identity["store_id"], "store_id", self.identity["store_id"].hex(), values["store_id"].hex())
-                need(values["segment_number"] == self.number, "segment_number", self.number, values["segment_number"])
-                self._check_segment_len(values)
+                self._check_whose(values)
                 copies[name] = values
             except Bad as bad:
                 self.damages.add(self.file, offset, "segment_header", bad)
@@ -490,18 +500,15 @@ class Segment:
 
     def _check_tail(self, tail, offset):
         fmt = self.fmt
-        need(any(tail["uid"]), "uid", "not all zeros", "zeros")
         if self.header:
             need(tail["uid"] == self.header["uid"], "uid", self.header["uid"].hex(), tail["uid"].hex())
-        need(tail["store_id"] == self.identity["store_id"], "store_id", self.identity["store_id"].hex(), tail["store_id"].hex())
-        need(tail["segment_number"] == self.number, "segment_number", self.number, tail["segment_number"])
-        self._check_segment_len(tail)
+        self._check_whose(tail)
         need(self.file_len <= tail["segment_len_bytes"], "segment_len_bytes", f"{self.file_len} or more", tail["segment_len_bytes"])
         check_link(fmt, self.number, tail)
         need(tail["first_seqno"] >= 1, "first_seqno", "1 or more", 0)
         need(tail["last_seqno"] >= tail["first_seqno"] - 1, "last_seqno", f"{tail['first_seqno'] - 1} or more", tail["last_seqno"])
         end = tail["data_end_offset"]
-        need(end >= fmt.front.size and end % fmt.align == 0, "data_end_offset", f"a multiple of {fmt.align} from {fmt.front.size}", end)
+        check_data_end(fmt, "data_end_offset", end)
         entries_end = fmt.up(end + tail["entry_count"] * fmt.entry.size)
         need(entries_end == offset, "entry_count", f"entries that end at {offset}", f"an end at {entries_end}")
         need(tail["damaged_count"] <= tail["entry_count"], "damaged_count", f"at most {tail['entry_count']}", tail["damaged_count"])
@@ -553,9 +560,10 @@ class Segment:
         values = verified(fmt.batch, self.uid, self.data, offset)
         need(values["kind"] == kind, "kind", kind, values["kind"])
         need(values["first_seqno"] >= 1, "first_seqno", "1 or more", values["first_seqno"])
-        need(values["synced_through"] < values["first_seqno"], "synced_through", f"below {values['first_seqno']}", values["synced_through"])
-        need(values["body_len"] % fmt.align == 0, "body_len", f"a multiple of {fmt.align}", values["body_len"])
-        need(offset + fmt.batch.size + values["body_len"] <= self.segment_len, "body_len", "a body within the segment", values["body_len"])
+        first, body_len = values["first_seqno"], values["body_len"]
+        need(values["synced_through"] < first, "synced_through", f"below {first}", values["synced_through"])
+        need(body_len % fmt.align == 0, "body_len", f"a multiple of {fmt.align}", body_len)
+        need(offset + fmt.batch.size + body_len <= self.segment_len, "body_len", "a body within the segment", body_len)
         if kind == fmt.batch_kind_link:
             need(values["record_count"] == 0, "record_count", 0, values["record_count"])
             need(values["body_len"] == fmt.link.size, "body_len", fmt.link.size, values["body_len"])
@@ -574,9 +582,8 @@ class Segment:
             try:
                 batch = self.batch_at(offset, fmt.batch_kind_records)
                 need(batch["first_seqno"] >= expected, "first_seqno", f"{expected} or more", batch["first_seqno"])
-            except Bad as bad:
-                if gap is None:
-                    gap = (offset, bad)
+            except Bad:
+                gap = offset if gap is None else gap
                 # Nothing verifies without the magic: looking for that is the same as trying each offset, but quick.
                 offset += fmt.align
                 found = self.data.find(fmt.batch.fields["magic"].magic, offset + magic_at, limit)
@@ -587,7 +594,7 @@ class Segment:
                 offset = found - magic_at
                 continue
             if gap is not None:
-                self.damages.add(self.file, gap[0], "batch_header", Bad(None, "a batch header that verifies", f"none before {offset}"))
+                self._add_gap(gap, offset)
                 gap = None
             batch["end"] = offset + fmt.batch.size + batch["body_len"]
             batch["records"] = self._records_of(batch, limit)
@@ -595,11 +602,12 @@ class Segment:
             expected = batch["first_seqno"] + batch["record_count"]
             offset = batch["end"]
         if gap is not None:
-            offset = gap[0]
+            offset = gap
         if offset < limit and (self.footer or self.limit_is_named or not self.only_zeros(offset)):
-            self.damages.add(self.file, offset, "batch_header", Bad(None, "a batch header that verifies", f"none before {limit}"))
+            self._add_gap(offset, limit)
 
-    limit_is_named = False
+    def _add_gap(self, offset, end):
+        self.damages.add(self.file, offset, "batch_header", Bad(None, "a batch header that verifies", f"none before {end}"))
 
     def only_zeros(self, offset):
         return not self.data[offset : self.limit].strip(b"\0")
@@ -795,7 +803,7 @@ class Recovery:
                 segment.damages.drop(segment.file, offset)
 
     def _apply_entries(self, segment):
-        """A footer's entries are the events. Records are looked at too: a checker's duty, with the verdicts that reads would come to."""
+        """A footer's entries are the events. Records are looked at too, which is a checker's duty: reads would come to the same."""
         fmt, tail = self.fmt, segment.footer
         known = {r["offset"]: r for b in segment.batches for r in b["records"]}
         for entry in segment.entries:
@@ -816,8 +824,8 @@ class Recovery:
             if label != "V-KEEP" and not stands_for_damage:
                 self._say(label, segment.file, at)
                 if not is_it and record["header_ok"]:
-                    bad = Bad("key_hash", f"kind {entry['kind']} of {entry['key_hash']:#018x}", f"kind {record['kind']} of {record['key_hash']:#018x}")
-                    segment.damages.add(segment.file, at, "record", bad)
+                    expected, found = (f"kind {x['kind']} of {x['key_hash']:#018x}" for x in (entry, record))
+                    segment.damages.add(segment.file, at, "record", Bad("key_hash", expected, found))
 
     def _bad_header(self, segment, offset, seqno):
         """V-OLDER or V-TORN. True: go on behind it."""
@@ -1019,7 +1027,8 @@ def summary(result):
     for v in result["verdicts"]:
         lines.append(f"  {v['label']:9} {v['file']} at {v['offset']}")
     for d in result["damages"]:
-        lines.append(f"  damage: {d['file']} at {d['offset']}: {d['structure']} {d['field'] or ''}: expected {d['expected']}, found {d['found']}")
+        what = f"{d['structure']} {d['field'] or ''}".strip()
+        lines.append(f"  damage: {d['file']} at {d['offset']}: {what}: expected {d['expected']}, found {d['found']}")
     return "\n".join(lines)
 
 
@@ -1085,7 +1094,8 @@ def check_pages(pages, fmt):
             given = dict(word.split("=", 1) for word in options.split() if "=" in word)
             try:
                 if kind == "checksum":
-                    values = {"result": crc32(bytes.fromhex(given["seed"]), int(given["offset"]).to_bytes(8, "little"), bytes.fromhex(body))}
+                    offset = int(given["offset"]).to_bytes(8, "little")
+                    values = {"result": crc32(bytes.fromhex(given["seed"]), offset, bytes.fromhex(body))}
                 elif kind == "key_hash":
                     values = {"result": xxh3_64(body.strip().encode(), int(given["salt"], 0))}
                 else:
@@ -1148,7 +1158,8 @@ class WriterSegment:
         self.len = fmt.segment_len_min_bytes
         self.file = writer.files[self.name] = bytearray(self.len)
         values = dict(
-            uid=self.uid, store_id=writer.STORE, segment_number=number, format_version=fmt.format_version, segment_len_bytes=self.len, clock_mark=1
+            uid=self.uid, store_id=writer.STORE, segment_number=number, format_version=fmt.format_version,
+            segment_len_bytes=self.len, clock_mark=1,
         )
         for name in "ab":
             writer.put(self.file, fmt.front.at(f"header_{name}"), fmt.header, writer.STORE, values)
@@ -1204,7 +1215,7 @@ class WriterSegment:
         self.synced = self.seqno - 1
         return self.batch()
 
-    def seal(self, damaged_count=0, last_seqno=None):
+    def seal(self, damaged_count=0):
         fmt = self.fmt
         raw = b""
         for key_hash, at, kind in self.entries:
@@ -1214,7 +1225,7 @@ class WriterSegment:
         self.file += raw + bytes(-len(raw) % fmt.align)
         values = dict(
             self.link, uid=self.uid, store_id=self.w.STORE, segment_number=self.number, format_version=fmt.format_version,
-            segment_len_bytes=self.len, clock_mark=2, first_seqno=self.first, last_seqno=self.seqno - 1 if last_seqno is None else last_seqno,
+            segment_len_bytes=self.len, clock_mark=2, first_seqno=self.first, last_seqno=self.seqno - 1,
             data_end_offset=self.end, entry_count=len(self.entries), damaged_count=damaged_count,
             entries_crc=crc32(self.uid, self.end.to_bytes(8, "little"), raw),
         )
@@ -1291,8 +1302,9 @@ class SelfTest:
 
     def test_a_table_with_a_gap_an_overlap_or_a_wrong_sum_is_refused(self):
         row = "| {} | {} | {} | m | b |"
-        head = "<!-- structure: t, 8 bytes -->\n| offset | size | name | meaning | on bad value |\n| --- | --- | --- | --- | --- |\n"
-        for rows in (((0, 4, "a"), (5, 3, "b")), ((0, 4, "a"), (3, 5, "b")), ((0, 4, "a"), (4, 2, "b")), ((0, 4, "a"), (4, 4, "a"))):
+        head = "<!-- structure: t, 8 bytes -->\n| offset | size | name | meaning | on bad value |\n" + "| --- " * 5 + "|\n"
+        a = (0, 4, "a")
+        for rows in ((a, (5, 3, "b")), (a, (3, 5, "b")), (a, (4, 2, "b")), (a, (4, 4, "a"))):
             with tempfile.TemporaryDirectory() as folder:
                 with open(os.path.join(folder, "t.md"), "w", encoding="utf-8") as file:
                     file.write(head + "\n".join(row.format(*r) for r in rows) + "\n")
@@ -1359,7 +1371,8 @@ class SelfTest:
             self.flip(s2.file, at)
             live = {b"a": b"2", b"b": b"1"} if what == "batch" else {b"a": b"3", b"b": b"1"}
             end = before if what == "batch" else second
-            self.expect(w, ["S-TRUST", "S-SCAN", label], live, [], log_end={"segment": 2, "offset": end}, next_seqno=4 if what == "batch" else 5)
+            log_end, next_seqno = {"segment": 2, "offset": end}, 4 if what == "batch" else 5
+            self.expect(w, ["S-TRUST", "S-SCAN", label], live, [], log_end=log_end, next_seqno=next_seqno)
 
     def test_a_batch_behind_a_torn_one_is_cut_with_it(self):
         w, _, s2 = self.store()
@@ -1522,7 +1535,8 @@ class SelfTest:
             if synced:
                 self.expect(w, ["S-TRUST", "S-SCAN", "V-OLDER", "S-SCAN"], {b"c": b"1"}, ["batch_header"], next_seqno=6)
             else:
-                self.expect(w, ["S-TRUST", "S-SCAN", "V-TORN"], {b"a": b"2", b"b": b"1"}, [], log_end={"segment": 2, "offset": lost})
+                log_end = {"segment": 2, "offset": lost}
+                self.expect(w, ["S-TRUST", "S-SCAN", "V-TORN"], {b"a": b"2", b"b": b"1"}, [], log_end=log_end)
 
     # -- hostile and foreign bytes
 
@@ -1548,7 +1562,8 @@ class SelfTest:
         self.expect(w, ["S-TRUST", "S-SCAN", "V-TORN"], {b"a": b"2", b"b": b"1"}, [])
 
     def test_a_store_from_the_future_is_refused_and_a_damaged_identity_too(self):
-        for change, kind in ((dict(format_version=2), "unsupported"), (dict(required_features=4), "unsupported"), (None, "corrupt")):
+        cases = [(dict(format_version=2), "unsupported"), (dict(required_features=4), "unsupported"), (dict(hash_kind=2), "unsupported")]
+        for change, kind in cases + [(None, "corrupt")]:
             w, _, _ = self.store()
             for copy, name in enumerate("ab"):
                 at = self.fmt.identity_file.at(f"copy_{name}")
@@ -1572,11 +1587,62 @@ class SelfTest:
 
     def test_other_files_are_ignored_and_ours_are_named(self):
         w, _, _ = self.store()
-        for name in ("notes.txt", "segment-1.log", "segment-0000000000.log", "segment-4294967296.log", "segment-0000000009.tmp", "lock"):
+        others = ["notes.txt", "segment-0000000000.log", "segment-1.log", "segment-4294967296.log"]
+        for name in others + ["segment-0000000009.tmp", "lock"]:
             w.files[name] = bytearray(b"x")
         files = self.read(w)["files"]
         self.same(files["removable"], ["segment-0000000009.tmp"], "removable")
-        self.same(files["ignored"], ["notes.txt", "segment-0000000000.log", "segment-1.log", "segment-4294967296.log"], "ignored")
+        self.same(files["ignored"], others, "ignored")
+
+    def test_unknown_optional_features_are_no_reason_to_refuse(self):
+        w, _, _ = self.store()
+        for copy in "ab":
+            at = self.fmt.identity_file.at(f"copy_{copy}")
+            values = self.fmt.identity.decode(w.files["identity"][at : at + self.fmt.identity.size])
+            w.put(w.files["identity"], at, self.fmt.identity, bytes(16), {**values, "optional_features": 1 << 63})
+        self.expect(w, ["S-TRUST", "S-SCAN"], {b"a": b"2", b"b": b"1"}, [])
+
+    def test_a_segment_from_the_future_is_refused(self):
+        w, _, s2 = self.store()
+        values = self.fmt.header.decode(s2.file[: self.fmt.header.size])
+        w.put(s2.file, 0, self.fmt.header, w.STORE, {**values, "format_version": 2})
+        try:
+            self.read(w)
+        except Refused as refused:
+            self.same((refused.report["kind"], refused.report["file"]), ("unsupported", s2.name), "refusal")
+        else:
+            raise AssertionError("it was accepted")
+
+    def test_a_symbolic_link_is_refused(self):
+        w, _, s2 = self.store()
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in w.files.items():
+                with open(os.path.join(folder, name), "wb") as file:
+                    file.write(data)
+            os.rename(os.path.join(folder, s2.name), os.path.join(folder, "elsewhere"))
+            os.symlink("elsewhere", os.path.join(folder, s2.name))
+            try:
+                read_store(self.fmt, folder)
+            except Refused as refused:
+                self.same(refused.report["kind"], "refused", "kind")
+            else:
+                raise AssertionError("it was followed")
+
+    def test_a_sealed_file_cut_short_is_scanned_and_what_a_mark_speaks_of_is_damage(self):
+        w, s1, s2 = self.store()
+        s2.batch(("put", b"b", b"2"), ("put", b"c", b"2"))
+        s2.sync()
+        s3 = WriterSegment(w, 3, s2)
+        s3.batch(("put", b"d", b"1"))
+        s3.sync()
+        del s2.file[s2.offsets[5] :]
+        labels = ["S-TRUST", "S-SCAN", "V-OLDER", "S-SCAN"]
+        self.expect(w, labels, {b"d": b"1"}, ["footer_tail"], next_seqno=7, synced_max=6)
+
+    def test_the_output_is_the_same_each_time_and_is_json(self):
+        w, _, _ = self.store()
+        first, second = (json.dumps(self.read(w), sort_keys=True, indent=1) for _ in range(2))
+        self.same(first, second, "output")
 
 
 # ---- command line -----------------------------------------------------------------------------------------------------------
