@@ -211,7 +211,8 @@ impl Core {
             return None;
         };
         counters.disk_hits.one();
-        let value = owned.as_deref().unwrap_or(&buffer[..len]);
+        // Not unwrap_or: a length beyond the stack buffer must not even be looked at there.
+        let value = owned.as_deref().unwrap_or_else(|| &buffer[..len]);
         if let Some(promote) = promote {
             self.promote(hash, key, value, promote);
         }
