@@ -257,7 +257,9 @@ impl Log {
     /// Reserves room if there is some now and nobody waits for it.
     pub(crate) fn try_reserve(&self, class: Class, record_len: u64) -> Option<Reservation<'_>> {
         let cost = cost(record_len);
-        self.tail.lock().try_reserve(class, cost, None).then_some(Reservation { log: self, cost })
+        // Made only if there is room: what is made gives its room back when it is dropped, under the tail's lock.
+        let reserved = self.tail.lock().try_reserve(class, cost, None);
+        reserved.then(|| Reservation { log: self, cost })
     }
 
     /// Reserves room, in order of asking, waiting for the background threads to make some. `None` once the disk is off.
