@@ -1,0 +1,17 @@
+//! Promises that hold whatever the disk, the clock or the caller does, tested through the public API.
+//!
+//! Knows: the facade, the simulated disk, the format's public tables. Does not know: how the cache works inside.
+//!
+//! Randomised tests have a fixed default seed. `EMBERLOG_CASES=n` runs n cases of each; a failure names `SEED=… CASE=…`, and these two in the
+//! environment run that case alone. `EMBERLOG_FULL=1` takes every step where the default takes a sample.
+
+mod bad_input;
+mod bitflip;
+mod budget;
+mod io_errors;
+mod model;
+mod oracle;
+mod regressions;
+mod support;
+mod truncate;
+mod world;

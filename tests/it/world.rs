@@ -1,0 +1,280 @@
+//! A world for the model: a simulated disk, a clock, the cache on it, and the oracle beside it.
+//!
+//! One client, one thread. Every operation is made on both and compared. The world survives crashes: the disk becomes what a crash leaves, the cache
+//! is opened again, and the oracle forgets what did not happen.
+
+use crate::oracle::{Change, Oracle, key_bytes, value_bytes};
+use crate::support::{Rng, START_UNIX_MS, Setup};
+use emberlog::disk::SimDisk;
+use emberlog::{Cache, Durability, EntryOptions, ErrorKind, ManualClock, MaintenanceBudget};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) const KEY_COUNT: u32 = 48;
+
+/// How a process ends without being asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Crash {
+    Kill,
+    PowerCut { seed: u64 },
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) setup: Setup,
+    pub(crate) disk: SimDisk,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) now_ms: u64,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) oracle: Oracle,
+    pub(crate) rng: Rng,
+    /// Value of the disk's count of calls at which the process dies.
+    dies_at: Option<u64>,
+    /// Events up to here survive a power cut, and those up to there a kill.
+    durable_seqno: u64,
+    written_seqno: u64,
+    pub(crate) hits: u64,
+}
+
+impl World {
+    pub(crate) fn new(setup: Setup, mut rng: Rng) -> Self {
+        let disk = SimDisk::new(rng.next());
+        disk.set_capacity_bytes(setup.disk_bytes);
+        Self {
+            setup,
+            disk,
+            clock: Arc::new(ManualClock::new(START_UNIX_MS)),
+            now_ms: START_UNIX_MS,
+            cache: None,
+            oracle: Oracle::default(),
+            rng,
+            dies_at: None,
+            durable_seqno: 0,
+            written_seqno: 0,
+            hits: 0,
+        }
+    }
+
+    /// The process will die in the `ops`-th call that changes the disk.
+    pub(crate) fn die_after(&mut self, ops: u64) {
+        self.dies_at = Some(self.disk.op_count() + ops);
+        self.disk.stop_after(ops);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dies_at.is_some_and(|at| self.disk.op_count() >= at)
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        self.cache.as_ref().expect("the world's cache is open")
+    }
+
+    /// Opens the store and checks everything. Returns false if the process died meanwhile.
+    pub(crate) fn open(&mut self) -> bool {
+        let opened = self.setup.builder(&self.clock, self.rng.next()).open_on(Arc::new(self.disk.clone()));
+        if self.is_dead() {
+            return false;
+        }
+        let cache = opened.unwrap_or_else(|error| panic!("a sound disk opens: {error}"));
+        let disk = cache.stats().disk.expect("a disk tier");
+        assert!(disk.is_on, "a sound disk is on: {:?}", disk.off_because);
+        let kept = disk.last_seqno;
+        assert!(kept >= self.durable_seqno, "events up to {} were promised, {kept} are left", self.durable_seqno);
+        self.oracle.cut(kept);
+        (self.durable_seqno, self.written_seqno) = (kept, kept);
+        self.cache = Some(cache);
+        self.cache().validate();
+        self.check_all();
+        true
+    }
+
+    pub(crate) fn check_all(&mut self) {
+        self.hits += self.oracle.check_all(self.cache(), KEY_COUNT, self.now_ms);
+    }
+
+    /// The world as a crash at this instant leaves it. This one goes on.
+    pub(crate) fn crashed(&mut self, crash: Crash) -> Self {
+        let (disk, durable_seqno) = match crash {
+            Crash::Kill => (self.disk.after_kill(), self.written_seqno),
+            Crash::PowerCut { seed } => (self.disk.after_power_cut(seed), self.durable_seqno),
+        };
+        Self {
+            setup: self.setup.clone(),
+            disk,
+            clock: Arc::new(ManualClock::new(self.now_ms)),
+            now_ms: self.now_ms,
+            cache: None,
+            oracle: self.oracle.clone(),
+            rng: Rng::new(self.rng.next()),
+            dies_at: None,
+            durable_seqno,
+            // What a killed process wrote is not durable before the next one has sealed it.
+            written_seqno: durable_seqno,
+            hits: 0,
+        }
+    }
+
+    /// The same, and there is no way back.
+    pub(crate) fn crash(&mut self, crash: Crash) {
+        let durable_seqno = self.durable_seqno;
+        let mut left = self.crashed(crash);
+        if let Crash::Kill = crash {
+            // A power cut may follow before the next process has made anything durable.
+            left.durable_seqno = durable_seqno;
+        }
+        left.hits = self.hits;
+        // Only now the cache may go: dropping it closes it, which this process never came to.
+        *self = left;
+    }
+
+    /// Notes what the call that just returned has promised.
+    fn settle(&mut self, is_flush: bool) {
+        if self.is_dead() {
+            return;
+        }
+        let disk = self.cache().stats().disk.expect("a disk tier");
+        assert!(disk.is_on, "nothing failed: {:?}", disk.off_because);
+        let last = self.oracle.last_seqno();
+        assert!(disk.last_seqno >= last, "every mutation leaves a record: {} of {last}", disk.last_seqno);
+        let promised = if is_flush || self.setup.durability == Durability::Synced { last } else { 0 };
+        assert!(disk.synced_seqno >= promised, "synced {}, promised {promised}", disk.synced_seqno);
+        let handed_over = if self.setup.durability == Durability::Written { last } else { promised };
+        assert!(disk.written_seqno >= handed_over, "written {}, promised {handed_over}", disk.written_seqno);
+        // What the statistics claim beyond the promise has to hold as well.
+        self.durable_seqno = disk.synced_seqno;
+        self.written_seqno = disk.written_seqno;
+        assert!(disk.used_bytes <= self.setup.disk_bytes, "{} of {}", disk.used_bytes, self.setup.disk_bytes);
+        let really = self.disk.used_bytes();
+        assert!(really <= disk.used_bytes, "files take {really} bytes, {} are charged", disk.used_bytes);
+    }
+
+    fn next_seqno(&self) -> u64 {
+        self.cache().stats().disk.expect("a disk tier").last_seqno + 1
+    }
+
+    pub(crate) fn random_len(&mut self) -> usize {
+        let most = match self.rng.below(20) {
+            0 => return 0,
+            1..=7 => 64,
+            8..=15 => 1500,
+            16..=18 => 6000,
+            // Now and then more than a segment, the append buffer or memory takes.
+            _ => 80_000,
+        };
+        self.rng.below(most) as usize
+    }
+
+    pub(crate) fn insert(&mut self, key: u32, len: usize, time_to_live: Option<Duration>) {
+        let version = self.oracle.next_version();
+        // Whole seconds, rounded up: never gone early, and never served a second late.
+        let until_ms = time_to_live.map(|time| self.now_ms + time.as_millis() as u64 + 1000);
+        self.oracle.note(self.next_seqno(), Change::Put { key, version, len, until_ms });
+        let options = time_to_live.map_or(EntryOptions::new(), |time| EntryOptions::new().time_to_live(time));
+        let outcome = self.cache().insert_with(key_bytes(key), value_bytes(key, version, len), options);
+        self.settle(false);
+        if outcome.memory.is_stored() && !self.is_dead() {
+            assert!(self.cache().contains_key(key_bytes(key)), "key {key} was stored just now");
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: u32) {
+        let was_there = self.cache().peek(key_bytes(key)).is_some();
+        self.oracle.note(self.next_seqno(), Change::Remove { key });
+        let removed = self.cache().remove(key_bytes(key));
+        if !self.is_dead() {
+            assert_eq!(removed, was_there, "remove tells whether key {key} had a value");
+        }
+        self.settle(false);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.oracle.note(self.next_seqno(), Change::Clear);
+        self.cache().invalidate_all();
+        self.settle(false);
+    }
+
+    pub(crate) fn flush(&mut self) {
+        let flushed = self.cache().flush();
+        if !self.is_dead() {
+            flushed.unwrap_or_else(|error| panic!("a sound disk is flushed: {error}"));
+        }
+        self.settle(true);
+    }
+
+    pub(crate) fn maintain(&mut self, steps_max: u32) {
+        let done = self.cache().maintain(MaintenanceBudget { steps_max, ..MaintenanceBudget::default() });
+        if !self.is_dead() {
+            done.unwrap_or_else(|error| panic!("a sound disk is maintained: {error}"));
+        }
+        self.settle(false);
+    }
+
+    pub(crate) fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+        self.now_ms += by.as_millis() as u64;
+    }
+
+    fn ask(&mut self, key: u32) {
+        let cache = self.cache();
+        let answer = match self.rng.clone().below(3) {
+            0 => cache.get(key_bytes(key)).map(|bytes| bytes.to_vec()),
+            1 => cache.read(key_bytes(key), <[u8]>::to_vec),
+            _ => cache.peek(key_bytes(key)).map(|bytes| bytes.to_vec()),
+        };
+        self.oracle.check(key, self.now_ms, answer.as_deref());
+        if self.cache().contains_key(key_bytes(key)) {
+            assert!(self.oracle.current(key, self.now_ms).is_some(), "key {key} has no value to be there");
+        }
+        self.hits += u64::from(answer.is_some());
+    }
+
+    pub(crate) fn close(&mut self) {
+        let closed = self.cache().close();
+        assert!(self.cache().get(key_bytes(3)).is_none(), "a closed cache serves nothing");
+        if !self.is_dead() {
+            closed.unwrap_or_else(|error| panic!("a sound disk is closed: {error}"));
+            self.durable_seqno = self.durable_seqno.max(self.oracle.last_seqno());
+            self.written_seqno = self.durable_seqno;
+            let flushed = self.cache().flush().expect_err("a closed cache cannot be flushed");
+            assert_eq!(flushed.kind(), ErrorKind::Closed);
+            self.cache = None;
+        }
+    }
+
+    /// One random operation. Returns false once the process is dead.
+    pub(crate) fn step(&mut self) -> bool {
+        let key = self.rng.below(KEY_COUNT.into()) as u32;
+        match self.rng.below(100) {
+            0..=47 => {
+                let len = self.random_len();
+                let time_to_live = (self.rng.below(5) == 0).then(|| Duration::from_millis(1 + self.rng.below(20_000)));
+                self.insert(key, len, time_to_live);
+            }
+            48..=57 => self.remove(key),
+            58 => self.clear(),
+            59..=80 => self.ask(key),
+            81..=85 => self.flush(),
+            86..=92 => {
+                let steps = 1 + self.rng.below(4) as u32;
+                self.maintain(steps);
+            }
+            93..=96 => {
+                let by = Duration::from_millis(self.rng.below(5000));
+                self.advance(by);
+            }
+            97 => self.check_all(),
+            98 => self.cache().validate(),
+            _ => {
+                self.close();
+                return !self.is_dead() && self.open();
+            }
+        }
+        !self.is_dead()
+    }
+
+    /// Random operations, at most `count`; fewer if the process dies. Returns whether it lives.
+    pub(crate) fn run(&mut self, count: u64) -> bool {
+        (0..count).all(|_| self.step())
+    }
+}
