@@ -311,7 +311,12 @@ impl Log {
         Appended { location: Location { segment: segment_name, offset }, seqno, spare_missing }
     }
 
-    /// Notes that the index no longer names a record.
+    /// Notes that the index names no record any more. Called under the locks of all shards.
+    pub(crate) fn forget_all_live(&self) {
+        self.tail.lock().order.iter().for_each(|segment| segment.live_count.store(0, Ordering::Relaxed));
+    }
+
+    /// Notes that the index no longer names a record. Called under the lock of its shard.
     pub(crate) fn forget_live(&self, location: Location) {
         if let Some(segment) = self.segments.pin(location.segment) {
             segment.live_count.fetch_sub(1, Ordering::Relaxed);

@@ -64,7 +64,12 @@ impl Setup {
             memory_bytes: rng.pick(&[600, 700, 1024]) * KIB,
             disk_bytes: rng.pick(&[384, 512, 1024]) * KIB,
             shards: rng.pick(&[1, 2]),
-            durability: rng.pick(&[Durability::Buffered, Durability::Buffered, Durability::Written, Durability::Synced]),
+            durability: rng.pick(&[
+                Durability::Buffered,
+                Durability::Buffered,
+                Durability::Written,
+                Durability::Synced,
+            ]),
             read_mode: rng.pick(&[ReadMode::Mapped, ReadMode::Pread]),
             disk_index_bytes: 4096,
         }

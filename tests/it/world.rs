@@ -6,7 +6,7 @@
 use crate::oracle::{Change, Oracle, key_bytes, value_bytes};
 use crate::support::{Rng, START_UNIX_MS, Setup};
 use emberlog::disk::SimDisk;
-use emberlog::{Cache, Durability, EntryOptions, ErrorKind, ManualClock, MaintenanceBudget};
+use emberlog::{Cache, Durability, EntryOptions, ErrorKind, MaintenanceBudget, ManualClock};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -24,3 +24,9 @@ impl From<std::io::Error> for Failure {
         Failure(error.to_string())
     }
 }
+
+impl From<emberlog::Error> for Failure {
+    fn from(error: emberlog::Error) -> Failure {
+        Failure(error.to_string())
+    }
+}

@@ -4,10 +4,13 @@
 //! promise, 2 could not run. With `--json` there is one JSON object on stdout; progress and prose go to stderr.
 
 mod failure;
+mod inspect;
 mod replay;
 mod stopwatch;
+mod store;
 mod units;
 mod verdict;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,6 +32,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what a directory holds: identity, segments, chain, space, entries; live, crashed or damaged, never changing it
+    Inspect(inspect::InspectArgs),
+    /// Check every checksum of a directory, and say of each damage what recovery would make of it
+    Verify(verify::VerifyArgs),
     /// Drive the real cache with a trace, check every answer byte for byte, and see what a restart costs
     Replay(replay::ReplayArgs),
     /// The process that holds the cache for `replay`
@@ -49,6 +56,8 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<Verdict, Failure> {
     match command {
+        Command::Inspect(args) => inspect::inspect(args),
+        Command::Verify(args) => verify::verify(args),
         Command::Replay(args) => replay::replay(args),
         Command::ReplayChild(args) => replay::child::serve(&args.socket, args.lanes).map(|()| Verdict::Good),
     }
