@@ -6,12 +6,12 @@
 use super::verdict::{self, RecordFacts, RecordVerdict, Relation, SegmentFacts, SegmentVerdict};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, ErrorKind};
-use crate::format::DecodeError;
 use crate::format::footer::FooterTail;
 use crate::format::identity::Identity;
 use crate::format::names::{self, FileName};
 use crate::format::record::RecordKind;
 use crate::format::segment::{DATA_START, Link, SegmentHeader};
+use crate::format::{DecodeError, Fault};
 use crate::log::scan::{self, Depth, Gap, Item};
 use std::io;
 use std::ops::ControlFlow;
@@ -464,7 +464,7 @@ impl Survey {
             let lost = (self.segments[last].last_seqno + 1, self.synced_max);
             let what =
                 format!("events {} to {} were durable and are missing; all that is older is forgotten", lost.0, lost.1);
-            self.find(Finding { label: "V-OLDER", file, offset, what, damage: true });
+            self.find(Finding { label: "V-OLDER", file, offset, what, damage: true, cause: None });
             self.forgotten_older += 1;
             visitor.clear();
             self.forget_all();
@@ -618,9 +618,9 @@ impl Survey {
             let synced = reached.next_seqno <= synced_max;
             let facts = RecordFacts { header_ok: false, payload_ok: false, named: false, synced };
             let (label, verdict) = verdict::record(facts);
-            let expected = link.predecessor_end_offset;
-            let what = format!("expected batches up to offset {expected}, found none behind {}", reached.end_offset);
-            findings.push((label, reached.end_offset, what, verdict != RecordVerdict::Cut));
+            let (expected, found) = (link.predecessor_end_offset.into(), reached.end_offset.into());
+            let error = DecodeError { structure: "batches", fault: Fault::Truncated { expected, found } };
+            findings.push((label, reached.end_offset, error, verdict != RecordVerdict::Cut));
             if verdict == RecordVerdict::Cut {
                 cut = Some((reached.end_offset, reached.next_seqno));
             } else {
