@@ -5,7 +5,7 @@
 
 use crate::oracle::{Current, key_bytes, value_bytes};
 use crate::support::{Rng, Setup};
-use crate::world::World;
+use crate::world::{Crash, World};
 use emberlog::disk::{Access, Disk, SimDisk};
 use emberlog::format::segment::SegmentHeader;
 use emberlog::log::scan::{Depth, Item, scan};
@@ -22,6 +22,8 @@ pub(crate) enum Sealing {
     Sealed,
     /// None has: nobody came to seal them.
     Unsealed,
+    /// The first half of the events is in a short segment that recovery sealed after a crash.
+    Recovered,
 }
 
 /// What has to hold of a damaged store.
@@ -52,7 +54,12 @@ impl Fixture {
         assert!(world.open());
         let mut events = 0;
         while events < event_count_min || world.cache().stats().disk.expect("a disk tier").segments < segment_count {
-            let key = world.rng.below(key_count.into()) as u32;
+            // Not the longest key: it would fill a small store.
+            let key = 2 + world.rng.below(u64::from(key_count) - 2) as u32;
+            if sealing == Sealing::Recovered && events == event_count_min / 2 {
+                world.crash(Crash::Kill);
+                assert!(world.open());
+            }
             if world.rng.below(6) == 0 {
                 world.remove(key);
             } else {
@@ -114,7 +121,8 @@ impl Fixture {
             Promise::Prefix => (0..self.key_count).filter(|&key| cache.contains_key(key_bytes(key))).count() as u64,
         };
         assert_eq!(cache.get("after the damage").as_deref(), Some(b"sound".as_slice()), "flushed behind the damage");
-        assert_eq!(hits_next, hits, "the next open finds what the first one left");
+        // More where the file ended inside a record whose header is sound: the footer that the first open made forgets only that key.
+        assert!(hits_next >= hits, "the next open finds what the first one left: {hits_next} of {hits}");
         Ok(hits)
     }
 
