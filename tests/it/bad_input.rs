@@ -34,7 +34,10 @@ fn store() -> tempfile::TempDir {
 fn files(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry"));
     let named = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
-    named.filter(|(name, _)| name != "lock").map(|(name, path)| (name, std::fs::read(path).unwrap_or_default())).collect()
+    named
+        .filter(|(name, _)| name != "lock")
+        .map(|(name, path)| (name, std::fs::read(path).unwrap_or_default()))
+        .collect()
 }
 
 /// Opening is refused with this kind and a message that has these words in it, and nothing is touched.
@@ -260,7 +263,9 @@ fn extreme_settings_err_or_work_but_never_panic() {
 #[test]
 fn the_shortest_and_longest_keys_and_values_come_back_from_memory_and_disk() {
     let disk = SimDisk::new(1);
-    let open = || settings().memory_bytes(4 << 20).segment_len_bytes(256 * KIB).disk_bytes(4 << 20).append_buffer_bytes(512 * KIB);
+    let open = || {
+        settings().memory_bytes(4 << 20).segment_len_bytes(256 * KIB).disk_bytes(4 << 20).append_buffer_bytes(512 * KIB)
+    };
     let cache = open().open_on(Arc::new(disk.clone())).expect("a new store");
     let longest_key = vec![b'k'; 65_535];
     let pairs: [(&[u8], &[u8]); 5] =
@@ -382,7 +387,11 @@ fn a_second_open_fails_at_once_and_names_the_process_also_from_another_process()
         .output()
         .expect("a child");
     let output = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success() && output.contains("1 passed"), "{output}{}", String::from_utf8_lossy(&child.stderr));
+    assert!(
+        child.status.success() && output.contains("1 passed"),
+        "{output}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
     assert_eq!(cache.get("key").as_deref(), Some(b"value".as_slice()), "the holder noticed nothing");
 }
 

@@ -48,7 +48,13 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     /// A store of `segment_count` segments, with values of up to `value_len_max` bytes under `key_count` keys.
-    pub(crate) fn new(segment_count: u64, value_len_max: usize, key_count: u32, event_count_min: u64, sealing: Sealing) -> Self {
+    pub(crate) fn new(
+        segment_count: u64,
+        value_len_max: usize,
+        key_count: u32,
+        event_count_min: u64,
+        sealing: Sealing,
+    ) -> Self {
         let setup = Setup { disk_index_bytes: 16 << 10, ..Setup::small() };
         let mut world = World::new(setup.clone(), Rng::new(0x6669_7874));
         assert!(world.open());
@@ -180,7 +186,8 @@ impl Fixture {
 
 /// Whether an error is one that damage may cause: it says which file, and what to do.
 pub(crate) fn is_clear(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotAStore | ErrorKind::Incompatible) && !error.to_string().is_empty()
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotAStore | ErrorKind::Incompatible)
+        && !error.to_string().is_empty()
 }
 
 #[test]

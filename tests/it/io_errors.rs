@@ -3,7 +3,7 @@
 use crate::oracle::{Change, Oracle, key_bytes, value_bytes};
 use crate::support::{Rng, START_UNIX_MS, Setup, is_full, named};
 use emberlog::disk::{SimCause, SimDisk, SimFault, SimOp};
-use emberlog::{Cache, ManualClock, MaintenanceBudget};
+use emberlog::{Cache, MaintenanceBudget, ManualClock};
 use std::sync::Arc;
 
 const OPS: [SimOp; 13] = [
@@ -148,7 +148,9 @@ fn any_call_that_fails_turns_the_disk_off_at_most_and_never_makes_an_answer_wron
                 let mut nth = 1;
                 // Some failures change nothing that can be seen, so the end of the calls is where many in a row do not.
                 while quiet < 12 && nth < 400 {
-                    let reached = named(&format!("{op:?} number {nth} fails with {fault:?}"), || is_reached(op, nth, fault, &setup));
+                    let reached = named(&format!("{op:?} number {nth} fails with {fault:?}"), || {
+                        is_reached(op, nth, fault, &setup)
+                    });
                     assert!(!(reached && cause == SimCause::Interrupted), "interrupted calls are continued");
                     noticed += u32::from(reached);
                     quiet = if reached { 0 } else { quiet + 1 };

@@ -81,7 +81,9 @@ fn any_file_or_two_gone_lose_and_never_bring_back() {
                 let promise = promise(&fixture, &[first, second]);
                 named(&format!("without {first} and {second}"), || match fixture.check(&disk, promise) {
                     Ok(_) => {}
-                    Err(error) => assert!([first, second].contains(&&"identity".to_owned()) && is_clear(&error), "{error}"),
+                    Err(error) => {
+                        assert!([first, second].contains(&&"identity".to_owned()) && is_clear(&error), "{error}")
+                    }
                 });
             }
         }
