@@ -5,7 +5,7 @@ use crate::support::{KIB, Rng, START_UNIX_MS, Setup};
 use emberlog::disk::SimDisk;
 use emberlog::format::identity::Identity;
 use emberlog::format::segment::SegmentHeader;
-use emberlog::{Builder, Cache, EntryOptions, ErrorKind, Maintenance, ManualClock, Refusal, TierOutcome};
+use emberlog::{Builder, Cache, EntryOptions, ErrorKind, Maintenance, ManualClock, ReadMode, Refusal, TierOutcome};
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -312,6 +312,28 @@ fn a_value_too_large_for_a_tier_is_refused_there_and_takes_the_older_one_away() 
     drop(cache);
     let cache = settings().open_on(Arc::new(disk)).expect("the store");
     assert_eq!(cache.get("key"), None, "nor after a restart");
+}
+
+#[test]
+fn a_key_that_shares_its_place_in_the_index_with_another_is_a_miss() {
+    for read_mode in [ReadMode::Mapped, ReadMode::Pread] {
+        let disk = SimDisk::new(1);
+        let clock = Arc::new(ManualClock::new(START_UNIX_MS));
+        let setup = Setup { read_mode, ..Setup::small() };
+        let cache = setup.builder(&clock, 1).open_on(Arc::new(disk.clone())).expect("a new store");
+        for key in 0..480u64 {
+            cache.insert(key.to_le_bytes(), key.to_le_bytes());
+        }
+        cache.close().expect("a sound disk");
+        // Memory is empty after a restart, so every answer comes through the index of the log. A few of these share a slot's tag.
+        let cache = setup.builder(&clock, 2).open_on(Arc::new(disk)).expect("the store");
+        for key in 480..1_500_000u64 {
+            assert!(!cache.contains_key(key.to_le_bytes()), "key {key} never was");
+        }
+        let there =
+            (0..480u64).filter(|key| cache.peek(key.to_le_bytes()).is_some_and(|value| value[..] == key.to_le_bytes()));
+        assert!(there.count() > 400);
+    }
 }
 
 #[test]
