@@ -63,3 +63,29 @@ fn an_index_larger_than_all_memory_is_an_error() {
     let error = Cache::builder().disk_index_bytes(u64::MAX).open_on(Arc::new(SimDisk::new(1))).expect_err("too large");
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
 }
+
+/// Without the segment that the log ends in, the spare behind it told that there was one; older values came back all the same.
+#[test]
+fn a_newest_segment_that_is_gone_is_a_hole_as_its_spare_is_still_there() {
+    let disk = SimDisk::new(1);
+    let cache = open(&disk, 1);
+    cache.insert("key", "older");
+    let mut key = 0u32;
+    while cache.stats().disk.expect("a disk tier").segments < 2 {
+        key += 1;
+        cache.insert(key.to_le_bytes(), [1; 1000]);
+    }
+    cache.remove("key");
+    cache.flush().expect("a sound disk");
+    let disk = disk.after_kill();
+    disk.remove_file("segment-0000000002.log");
+    // Also when the next open dies while it removes what is forgotten.
+    for ops in 1..20 {
+        let disk = disk.after_kill();
+        disk.stop_after(ops);
+        let clock = Arc::new(ManualClock::new(START_UNIX_MS));
+        drop(Setup::small().builder(&clock, 2).open_on(Arc::new(disk.clone())));
+        let cache = open(&disk.after_kill(), 3);
+        assert_eq!(cache.get("key"), None, "removed, and flushed; the open died in call {ops}");
+    }
+}
