@@ -198,8 +198,10 @@ fn an_undamaged_fixture_serves_its_values_and_refuses_older_ones() {
         assert!(hits + 2 >= fixture.value_count() && hits >= 20, "{hits} of {}", fixture.value_count());
         let again = fixture.check(&fixture.copy(), Promise::Prefix).expect("it is sound");
         assert_eq!(again, hits);
-        // The check must notice an older store in place of this one: here the same, without its newest segment.
+        // The check must notice an older store in place of this one: here the same, without its newest segment and the spare.
         let older = fixture.copy();
+        let spare = fixture.segments().pop().expect("there is a segment");
+        older.remove_file(&spare);
         older.remove_file(&fixture.newest());
         let check = std::panic::AssertUnwindSafe(|| fixture.check(&older, Promise::Covered));
         assert!(std::panic::catch_unwind(check).is_err(), "an older store went unnoticed");
