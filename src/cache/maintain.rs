@@ -28,6 +28,7 @@ impl Core {
     pub(crate) fn make_spare(&self, haste: Haste) -> Result<(), Error> {
         let Some(log) = &self.log else { return Ok(()) };
         let (mut retired, mut waits) = (0u32, 0u32);
+        let used_bytes = log.budget().used_bytes();
         loop {
             if log.prepare_step()? == Prepared::Ready {
                 return Ok(());
@@ -38,8 +39,11 @@ impl Core {
                 std::thread::yield_now();
                 continue;
             }
-            // One segment's room is one segment, give or take the last's shorter file: more would be paid for nothing on a disk that others fill.
-            if retired < 8 && self.retire(haste, u64::from(log.plan().segment_len_bytes) / 2)? {
+            // One segment's room is one segment, give or take the last's shorter file, and many where restarts left short ones: until that much is
+            // free. More would be paid for nothing on a disk that others fill.
+            let freed_bytes = used_bytes.saturating_sub(log.budget().used_bytes());
+            let is_due = retired < 8 || freed_bytes < log.plan().segment_charge_bytes();
+            if is_due && self.retire(haste, u64::from(log.plan().segment_len_bytes) / 2)? {
                 retired += 1;
                 continue;
             }

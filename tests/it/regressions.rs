@@ -2,7 +2,7 @@
 
 use crate::support::{START_UNIX_MS, Setup};
 use emberlog::disk::SimDisk;
-use emberlog::{Cache, ErrorKind, ManualClock};
+use emberlog::{Cache, ErrorKind, MaintenanceBudget, ManualClock};
 use std::sync::Arc;
 
 fn open(disk: &SimDisk, seed: u64) -> Cache {
@@ -87,5 +87,22 @@ fn a_newest_segment_that_is_gone_is_a_hole_as_its_spare_is_still_there() {
         drop(Setup::small().builder(&clock, 2).open_on(Arc::new(disk.clone())));
         let cache = open(&disk.after_kill(), 3);
         assert_eq!(cache.get("key"), None, "removed, and flushed; the open died in call {ops}");
+    }
+}
+
+/// At most eight segments were retired to make room for one, which is not enough where each restart left a short one: the disk tier went off.
+#[test]
+fn many_short_segments_make_room_for_a_whole_one() {
+    let disk = SimDisk::new(1);
+    let clock = Arc::new(ManualClock::new(START_UNIX_MS));
+    let setup = Setup { disk_bytes: 384 << 10, ..Setup::small() };
+    for round in 0..40u64 {
+        let cache = setup.builder(&clock, round).open_on(Arc::new(disk.clone())).expect("a sound disk opens");
+        for key in 0..(if round < 35 { 1 } else { 200u32 }) {
+            assert!(cache.insert(key.to_le_bytes(), [1; 1000]).disk.is_stored(), "round {round}");
+            cache.maintain(MaintenanceBudget { steps_max: 4, ..Default::default() }).expect("a sound disk");
+        }
+        assert!(cache.stats().disk.expect("a disk tier").is_on, "round {round}");
+        cache.close().expect("a sound disk");
     }
 }
