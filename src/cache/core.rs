@@ -467,8 +467,8 @@ impl Core {
                 log.append_synced_mark(room);
             }
         }
-        if self.is_inline() && appended.spare_missing {
-            done = done.and_then(|()| self.make_spare(super::maintain::Haste::No));
+        if self.is_inline() && appended.room_due {
+            done = done.and_then(|()| self.make_room_ahead());
         }
         match done {
             Ok(()) => outcome,
