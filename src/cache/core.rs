@@ -315,7 +315,7 @@ impl Core {
         let current = shard.index_find(hash).is_some_and(|found| found.location == candidate.location.pack());
         if current
             && !shard.memory.holds(hash, key)
-            && shard.memory.insert(hash, key, value, expiry_s, now_s) == Inserted::Stored
+            && shard.memory.promote(hash, key, value, expiry_s, now_s) == Inserted::Stored
         {
             drop(shard);
             self.shards.counters(hash).promotions.one();
