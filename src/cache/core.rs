@@ -9,7 +9,7 @@
 use super::builder::{Durability, Maintenance, WhenBehind};
 use super::outcome::{EntryOptions, InsertOutcome, Refusal, TierOutcome};
 use crate::clock::Clock;
-use crate::compaction::CompactionCounters;
+use crate::compaction::{CompactionCounters, Refill};
 use crate::counters::Counter;
 use crate::error::{Error, ErrorKind};
 use crate::format::location::Location;
@@ -19,7 +19,7 @@ use crate::log::{Appended, Class, Found, Log, Reservation};
 use crate::observe::RecoveryReport;
 use crate::shard::memory::Inserted;
 use crate::shard::{Indexed, Shards};
-use crate::sync::{Arc, Condvar, Mutex, Ordering, PlainAtomicBool, PlainAtomicU32, RwLock};
+use crate::sync::{Arc, Mutex, Ordering, PlainAtomicBool, PlainAtomicU32, RwLock};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -60,8 +60,8 @@ pub(crate) struct Core {
     pub(crate) index_crowded: PlainAtomicBool,
     /// One retirement at a time.
     pub(crate) retiring: Mutex<()>,
-    /// Waiters for a retirement under way elsewhere.
-    pub(crate) retired: Condvar,
+    /// What is still to be read back into memory after a restart.
+    pub(crate) refill: Mutex<Option<Refill>>,
     pub(crate) counters: CoreCounters,
     pub(crate) compaction: CompactionCounters,
     pub(crate) recovery: RecoveryReport,

@@ -115,6 +115,11 @@ impl Core {
         if log.write_step()? || log.seal_step()? || self.relieve_index()? {
             return Ok(true);
         }
+        if let Some(refill) = self.refill.lock().as_mut()
+            && refill.step(&self.shards, log, self.now_s())
+        {
+            return Ok(true);
+        }
         if log.needs_spare() && log.prepare_step()? == Prepared::Ready {
             return Ok(true);
         }
@@ -223,6 +228,9 @@ impl Core {
                 }
                 busy |= self.relieve_index()?;
                 busy |= log.seal_step()?;
+                if let Some(refill) = self.refill.lock().as_mut() {
+                    busy |= refill.step(&self.shards, log, self.now_s());
+                }
                 log.note_clock(self.now_s());
                 Ok::<bool, Error>(busy)
             })();

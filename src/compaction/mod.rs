@@ -3,6 +3,10 @@
 //! Knows: shards, the log. Does not know: threads, configuration. Foreground requests never wait for reinsertion: it takes room only where there
 //! is some at once, and copies outside every lock.
 
+mod refill;
+
+pub(crate) use refill::Refill;
+
 use crate::counters::Counter;
 use crate::error::Error;
 use crate::format::footer::FooterEntry;

@@ -711,6 +711,17 @@ impl Log {
         tail.order.front().filter(|segment| segment.is_sealed()).cloned()
     }
 
+    /// Numbers of the sealed segments, newest first.
+    pub(crate) fn sealed_numbers(&self) -> Vec<u32> {
+        let tail = self.tail.lock();
+        tail.order.iter().rev().filter(|segment| segment.is_sealed()).map(|segment| segment.header.number).collect()
+    }
+
+    /// A live segment by its number.
+    pub(crate) fn segment_numbered(&self, number: u32) -> Option<Arc<Segment>> {
+        self.tail.lock().order.iter().find(|segment| segment.header.number == number).cloned()
+    }
+
     /// Whether the log has left a segment that is not sealed yet.
     pub(crate) fn has_unsealed(&self) -> bool {
         !self.tail.lock().unsealed.is_empty()
