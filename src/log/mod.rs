@@ -929,7 +929,13 @@ pub(crate) fn read_entries(
             } else {
                 entries.clear();
                 for entry in bytes[..step].as_chunks::<{ crate::format::footer::ENTRY_LEN }>().0 {
-                    entries.push(FooterEntry::decode(entry).map_err(invalid)?);
+                    let entry = FooterEntry::decode(entry).map_err(invalid)?;
+                    // A place beyond the records would be taken for one in another segment once it is packed into a location.
+                    if entry.offset >= tail.data_end_offset {
+                        let fault = crate::format::Fault::Field { field: "place", found: entry.offset.into() };
+                        return Err(invalid(crate::format::DecodeError { structure: "footer entries", fault }));
+                    }
+                    entries.push(entry);
                 }
                 visit(&entries);
             }
