@@ -613,7 +613,10 @@ impl Log {
             if tail.spare.is_some() {
                 return Ok(Prepared::Ready);
             }
-            (tail.active.header.number + 1, tail.clock_mark_s)
+            (tail.active.header.number.checked_add(1), tail.clock_mark_s)
+        };
+        let Some(number) = number else {
+            return Err(self.fail("cannot create a segment", io::Error::other("no number is left for it")));
         };
         self.reap();
         let Some(charge) = self.budget.try_charge(self.plan.segment_charge_bytes()) else {
@@ -677,7 +680,12 @@ impl Log {
         let file_name = names::segment(segment.header.number);
         drop(segment);
         let retired = self.segments.retire(name);
-        let removed = self.disk.unlink(&file_name).and_then(|()| self.disk.sync_dir());
+        let unlinked = self.disk.unlink(&file_name).or_else(|error| match error.kind() {
+            // Somebody tidied up: what was to be removed is gone.
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        });
+        let removed = unlinked.and_then(|()| self.disk.sync_dir());
         if let Err(error) = removed {
             return Err(self.fail(&format!("cannot remove {file_name}"), error));
         }
