@@ -43,6 +43,10 @@ impl Core {
                 retired += 1;
                 continue;
             }
+            if !self.is_inline() && log.has_unsealed() {
+                // All there is waits for the writer, and then for its footer: whoever asked asks again when they have come further.
+                return Ok(());
+            }
             let full = io::Error::from(io::ErrorKind::StorageFull);
             return Err(log.give_up("no room for a segment, though the oldest were retired", full));
         }
@@ -171,7 +175,7 @@ impl Core {
                 // The spare first: a seal may take long.
                 if log.needs_spare() {
                     self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
-                    busy = true;
+                    busy = !log.needs_spare();
                 }
                 busy |= self.relieve_index()?;
                 busy |= log.seal_step()?;
