@@ -265,6 +265,8 @@ impl Core {
             Found::Value(..) | Found::OtherKey => None,
             Found::Damaged => {
                 if self.shards.write(hash).index_clear_if(hash, candidate.location) {
+                    // The pin keeps the name from being given to another segment.
+                    log.forget_live(candidate.location);
                     tracing::warn!(
                         segment = candidate.segment.header.number,
                         offset = candidate.location.offset,
@@ -410,6 +412,9 @@ impl Core {
         });
         for shard in &mut shards {
             shard.clear();
+        }
+        if let Some(log) = &self.log {
+            log.forget_all_live();
         }
         drop(shards);
         self.settle(appended, TierOutcome::Stored);

@@ -318,6 +318,12 @@ impl Log {
         }
     }
 
+    /// Notes that the index names nothing any more. Called under the locks of all shards.
+    pub(crate) fn forget_all_live(&self) {
+        let tail = self.tail.lock();
+        tail.order.iter().for_each(|segment| segment.live_count.store(0, Ordering::Relaxed));
+    }
+
     /// Which segment a location is in, by age: smaller is older.
     pub(crate) fn age(&self, location: Location) -> u64 {
         self.segments.pin(location.segment).map_or(0, |segment| segment.header.number.into())
@@ -436,7 +442,14 @@ impl Log {
             file.write_at(offset.into(), &staging[..copied as usize])?;
             while copied < len {
                 let step = (len - copied).min(staging.len() as u64);
-                self.tail.lock().buffer.copy_out(stream + copied, &mut staging[..step as usize]);
+                {
+                    // Another thread's failure may have thrown the rest away.
+                    let tail = self.tail.lock();
+                    if self.latch.is_tripped() {
+                        return Err(io::Error::other("the disk tier went off meanwhile"));
+                    }
+                    tail.buffer.copy_out(stream + copied, &mut staging[..step as usize]);
+                }
                 file.write_at(u64::from(offset) + copied, &staging[..step as usize])?;
                 copied += step;
             }
@@ -472,7 +485,8 @@ impl Log {
             let wrote = self.write_step()?;
             let tail = self.tail.lock();
             if !wrote || (tail.written_seqno >= target && !tail.has_unwritten()) {
-                return Ok(());
+                // Nothing is left to write also when another thread's failure has just thrown it away.
+                return self.latch.check();
             }
         }
     }
