@@ -204,3 +204,112 @@ fn the_time_that_a_sealed_log_has_seen_counts_at_the_next_open() {
     let cache = open(settings(), &disk);
     assert!(cache.stats().recovery.unwrap().emptied_by_clock, "the log has seen a time five days ahead of the clock");
 }
+
+/// A disk whose syncs take a while, as real ones do.
+#[derive(Debug)]
+struct Slow(SimDisk);
+
+#[derive(Debug)]
+struct SlowFile(Box<dyn emberlog::disk::DiskFile>);
+
+impl emberlog::disk::DiskFile for SlowFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read_at(offset, buffer)
+    }
+    fn allocate(&self, len: u64) -> std::io::Result<()> {
+        self.0.allocate(len)
+    }
+    fn truncate(&self, len: u64) -> std::io::Result<()> {
+        self.0.truncate(len)
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        self.0.sync_data()
+    }
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+    fn allocated_bytes(&self) -> std::io::Result<u64> {
+        self.0.allocated_bytes()
+    }
+    fn next_data(&self, offset: u64) -> std::io::Result<Option<u64>> {
+        self.0.next_data(offset)
+    }
+    fn map(&self, len: u64) -> std::io::Result<emberlog::disk::Mapping> {
+        self.0.map(len)
+    }
+}
+
+impl Disk for Slow {
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        self.0.list()
+    }
+    fn create_new(&self, name: &str) -> std::io::Result<Box<dyn emberlog::disk::DiskFile>> {
+        Ok(Box::new(SlowFile(self.0.create_new(name)?)))
+    }
+    fn open(&self, name: &str, access: Access) -> std::io::Result<Box<dyn emberlog::disk::DiskFile>> {
+        Ok(Box::new(SlowFile(self.0.open(name, access)?)))
+    }
+    fn rename(&self, source: &str, target: &str) -> std::io::Result<()> {
+        self.0.rename(source, target)
+    }
+    fn unlink(&self, name: &str) -> std::io::Result<()> {
+        self.0.unlink(name)
+    }
+    fn sync_dir(&self) -> std::io::Result<()> {
+        self.0.sync_dir()
+    }
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        self.0.free_bytes()
+    }
+    fn lock(&self, name: &str) -> std::io::Result<()> {
+        self.0.lock(name)
+    }
+    fn unlock(&self) {
+        self.0.unlock();
+    }
+}
+
+#[test]
+fn many_threads_over_a_tiny_disk_end_with_the_tier_on_and_the_budget_kept() {
+    for durability in [emberlog::Durability::Buffered, emberlog::Durability::Synced] {
+        let disk = SimDisk::new(10);
+        let settings = Cache::builder()
+            .memory_bytes(2 << 20)
+            .disk_bytes(512 << 10)
+            .segment_len_bytes(64 << 10)
+            .append_buffer_bytes(64 << 10)
+            .durability(durability)
+            .shards(2);
+        let cache = settings.open_on(Arc::new(Slow(disk.clone()))).unwrap();
+        let rounds = if durability == emberlog::Durability::Synced { 40 } else { 1500 };
+        std::thread::scope(|scope| {
+            for thread in 0..4u32 {
+                let (cache, disk) = (&cache, &disk);
+                scope.spawn(move || {
+                    for round in 0..rounds {
+                        let key = ((thread * 7919 + round * 104_729) % 300).to_le_bytes();
+                        match round % 8 {
+                            0 => drop(cache.remove(key)),
+                            1 | 2 => drop(cache.get(key)),
+                            3 if round % 400 == 3 => cache.invalidate_all(),
+                            _ => drop(cache.insert(key, vec![round as u8; 900])),
+                        }
+                        assert!(disk.used_bytes() <= 512 << 10, "{} bytes on disk", disk.used_bytes());
+                        if round % 100 == 99 {
+                            cache.flush().unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let stats = cache.stats().disk.unwrap();
+        assert!(stats.is_on, "{durability:?}: {:?}", stats.off_because);
+        cache.flush().unwrap();
+        cache.validate();
+        cache.close().unwrap();
+    }
+}
