@@ -156,7 +156,8 @@ impl Core {
         while !stop() {
             log.wait_for_writer_work(&stop);
             let step = log.write_step().and_then(|wrote| {
-                if log.is_contended() && log.needs_spare() {
+                // Only when nothing waits to be written: making a segment takes syncs, and who waits for room in the buffer waits for the writer.
+                if !wrote && log.is_contended() && log.needs_spare() {
                     self.make_spare(Haste::Yes)?;
                 }
                 Ok(wrote)

@@ -748,7 +748,9 @@ impl Log {
     /// Waits until the writer has something to do, at most `wait_max`; lingers a little for more when there is only little and nobody waits.
     pub(crate) fn wait_for_writer_work(&self, stop: &dyn Fn() -> bool) {
         let mut tail = self.tail.lock();
-        while !tail.has_unwritten() && !stop() {
+        // Nothing to write, and callers wait for a segment: the writer may have to make it.
+        let idle = |tail: &Tail| !(tail.has_unwritten() || tail.is_contended() && tail.spare.is_none());
+        while idle(&tail) && !stop() {
             self.writer_work.wait(&mut tail);
         }
         let little = tail.buffer.used() < self.plan.staging_bytes as u64;
