@@ -186,7 +186,10 @@ impl Core {
             })();
             match step {
                 Ok(true) => {}
-                Ok(false) => log.wait_for_maintenance_work(log.has_retired(), &stop),
+                Ok(false) => {
+                    let woken = || stop() || self.index_crowded.load(Ordering::Relaxed);
+                    log.wait_for_maintenance_work(log.has_retired(), &woken);
+                }
                 Err(_) => log.wait_for_stop(&stop),
             }
         }

@@ -785,6 +785,8 @@ impl Log {
 
     /// Wakes maintenance.
     pub(crate) fn wake_maintenance(&self) {
+        // Under the lock, or it could come between the look at what is due and the wait.
+        let _tail = self.tail.lock();
         self.maintenance_work.notify_one();
     }
 
