@@ -1,5 +1,5 @@
 //! Scenarios that a sceptical reader of the engine put together: each was wrong once.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests; a slow disk sleeps")]
 
 use emberlog::disk::{Access, Disk, SimDisk};
 use emberlog::format::footer::{ENTRY_LEN, FooterEntry, FooterTail};
