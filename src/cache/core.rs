@@ -9,7 +9,7 @@
 use super::builder::{Durability, Maintenance, WhenBehind};
 use super::outcome::{EntryOptions, InsertOutcome, Refusal, TierOutcome};
 use crate::clock::Clock;
-use crate::compaction::{CompactionCounters, Refill};
+use crate::compaction::{CompactionCounters, Owed, Refill};
 use crate::counters::Counter;
 use crate::error::{Error, ErrorKind};
 use crate::format::location::Location;
@@ -64,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) refill: Mutex<Option<Refill>>,
     pub(crate) counters: CoreCounters,
     pub(crate) compaction: CompactionCounters,
+    /// Values to be appended again when there is room.
+    pub(crate) owed: Owed,
     pub(crate) recovery: RecoveryReport,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) fixed_bytes: u64,

@@ -199,7 +199,7 @@ fn core(
     latest_s: u32,
     recovery: RecoveryReport,
 ) -> Core {
-    let refill = log.as_ref().map(crate::compaction::Refill::new);
+    let refill = log.as_ref().map(|log| crate::compaction::Refill::new(&shards, log));
     Core {
         shards,
         log,
@@ -220,6 +220,7 @@ fn core(
         refill: Mutex::new(refill),
         counters: CoreCounters::default(),
         compaction: CompactionCounters::default(),
+        owed: crate::compaction::Owed::default(),
         recovery,
         memory_limit_bytes: settings.memory_bytes,
         fixed_bytes: plan.fixed_bytes,

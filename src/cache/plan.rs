@@ -18,8 +18,8 @@ const PINNED_SEGMENTS: u64 = 8;
 const SEGMENT_STATE_BYTES: u64 = 512;
 /// A scan window, gathered footer entries and a footer read back: what sealing and retiring take while they run.
 const WORKING_BYTES: u64 = (256 << 10) + (128 << 10);
-/// State of the cache itself, its threads' first pages, one shard's lock and counters.
-const FIXED_BYTES: u64 = 64 << 10;
+/// State of the cache itself, its threads' first pages, the list of what is owed to the log.
+const FIXED_BYTES: u64 = (64 << 10) + (32 << 10);
 const SHARD_BYTES: u64 = 512;
 
 /// All sizes.

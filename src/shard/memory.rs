@@ -116,6 +116,19 @@ impl MemoryTier {
         self.table.find(hash).is_some()
     }
 
+    /// A copy of the entry with this hash: key, value and expiry.
+    pub(crate) fn entry(&self, hash: u64) -> Option<(Vec<u8>, Vec<u8>, u32)> {
+        let location = self.table.find(hash)?.location;
+        let header = self.rings.header(location);
+        let key_len = usize::from(header.key_len);
+        let len = key_len + header.value_len as usize;
+        let mut key = Vec::with_capacity(len);
+        self.rings.pieces(location, header.header_len(), len).for_each(|piece| key.extend_from_slice(piece));
+        let value = key.split_off(key_len);
+        // The slot may be another key's with the same tag.
+        ((self.hash)(self.salt, &key) == hash).then_some((key, value, header.expiry_s))
+    }
+
     /// Puts a value in, over any older one, and evicts as much as that needs.
     pub(crate) fn insert(&mut self, hash: u64, key: &[u8], value: &[u8], expiry_s: u32, now_s: u32) -> Inserted {
         self.insert_from(Origin::Caller, hash, key, value, expiry_s, now_s)
@@ -219,6 +232,11 @@ impl MemoryTier {
     /// Whether entries can come in without anything being evicted, with a sixteenth to spare.
     pub(crate) fn has_room(&self) -> bool {
         self.rings.used_bytes() < self.capacity_bytes / 16 * 15
+    }
+
+    /// Bytes of entries that the tier holds when it is full.
+    pub(crate) fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes as u64
     }
 
     /// Bytes of the arena that entries take, holes included.
