@@ -97,9 +97,9 @@ pub(crate) fn rss_anon_bytes() -> u64 {
 pub(crate) fn must_end<T: Send + 'static>(what: &str, body: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::spawn(move || sender.send(body()));
-    match receiver.recv_timeout(Duration::from_secs(30)) {
+    match receiver.recv_timeout(Duration::from_secs(30 + env_or("EMBERLOG_LINEAR_MS", 0) / 1000)) {
         Ok(result) => result,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what} did not end within 30 s"),
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what} did not end within half a minute"),
         Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
             Err(panic) => std::panic::resume_unwind(panic),
             Ok(_) => unreachable!("the channel breaks only when the body panics"),
