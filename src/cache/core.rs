@@ -211,7 +211,8 @@ impl Core {
             return None;
         };
         counters.disk_hits.one();
-        let value = owned.as_deref().unwrap_or(&buffer[..len]);
+        // Not unwrap_or: a length beyond the stack buffer must not even be looked at there.
+        let value = owned.as_deref().unwrap_or_else(|| &buffer[..len]);
         if let Some(promote) = promote {
             self.promote(hash, key, value, promote);
         }
@@ -264,7 +265,10 @@ impl Core {
             }
             Found::Value(..) | Found::OtherKey => None,
             Found::Damaged => {
-                if self.shards.write(hash).index_clear_if(hash, candidate.location) {
+                let mut shard = self.shards.write(hash);
+                if shard.index_clear_if(hash, candidate.location) {
+                    log.forget_live(candidate.location);
+                    drop(shard);
                     tracing::warn!(
                         segment = candidate.segment.header.number,
                         offset = candidate.location.offset,
@@ -354,6 +358,7 @@ impl Core {
                 (TierOutcome::Refused(why), Some(appended), Indexed { dropped, ..Indexed::default() })
             }
         };
+        self.forget_dropped(indexed.dropped);
         drop(shard);
         self.after_index(hash, indexed);
         let disk = self.settle(appended, disk);
@@ -379,9 +384,9 @@ impl Core {
             log.append(room, &RecordHeader::tombstone(hash), [&[], &[]])
         });
         let dropped = shard.index_clear(hash);
+        self.forget_dropped(dropped);
         drop(shard);
 
-        self.after_index(hash, Indexed { dropped, ..Indexed::default() });
         let was = match in_memory {
             Some(expiry_s) => !self.is_expired(expiry_s),
             // The slot is cleared, but the pinned record still tells whether it was this key's.
@@ -406,6 +411,9 @@ impl Core {
         });
         for shard in &mut shards {
             shard.clear();
+        }
+        if let Some(log) = &self.log {
+            log.forget_all_live();
         }
         drop(shards);
         self.settle(appended, TierOutcome::Stored);
@@ -459,8 +467,8 @@ impl Core {
                 log.append_synced_mark(room);
             }
         }
-        if self.is_inline() && appended.spare_missing {
-            done = done.and_then(|()| self.make_spare(super::maintain::Haste::No));
+        if self.is_inline() && appended.room_due {
+            done = done.and_then(|()| self.make_room_ahead());
         }
         match done {
             Ok(()) => outcome,
@@ -468,12 +476,16 @@ impl Core {
         }
     }
 
-    /// Notes what setting a slot did.
-    fn after_index(&self, hash: u64, indexed: Indexed) {
-        let Some(log) = &self.log else { return };
-        if let Some(dropped) = indexed.dropped {
+    /// Notes that a slot no longer names a record. Called under the lock of its shard: later the segment's short name may be another's.
+    fn forget_dropped(&self, dropped: Option<Location>) {
+        if let (Some(log), Some(dropped)) = (&self.log, dropped) {
             log.forget_live(dropped);
         }
+    }
+
+    /// Does what setting a slot made due.
+    fn after_index(&self, hash: u64, indexed: Indexed) {
+        let Some(log) = &self.log else { return };
         if indexed.displaced {
             self.shards.counters(hash).index_displaced.one();
         }

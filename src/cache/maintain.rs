@@ -14,6 +14,15 @@ use crate::sync::{Arc, Ordering, Worker};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// Whose thread takes a step: one that others wait for to write cannot wait for the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hands {
+    /// The writer's, or a caller's where there is no writer.
+    Writer,
+    /// Maintenance's.
+    Maintenance,
+}
+
 /// How soon room is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Haste {
@@ -50,8 +59,14 @@ impl Core {
 
     /// Retires the oldest segment. Seals it first if need be.
     fn retire(&self, haste: Haste, reinsert_bytes_max: u64) -> Result<bool, Error> {
-        let Some(log) = &self.log else { return Ok(false) };
+        let hands = if self.is_inline() { Hands::Writer } else { Hands::Maintenance };
         let _one = self.retiring.lock();
+        self.retire_by(hands, haste, reinsert_bytes_max)
+    }
+
+    /// The same, for one who holds the lock for it.
+    fn retire_by(&self, by: Hands, haste: Haste, reinsert_bytes_max: u64) -> Result<bool, Error> {
+        let Some(log) = &self.log else { return Ok(false) };
         if log.oldest_sealed().is_none() {
             if self.is_inline() {
                 log.write_all()?;
@@ -62,7 +77,25 @@ impl Core {
             Haste::No => Keep::HeldByMemory { bytes_max: reinsert_bytes_max },
             Haste::Yes => Keep::Nothing,
         };
-        retire_oldest(&self.shards, log, keep, self.now_s(), &self.compaction)
+        let write = || {
+            // A failure has tripped the latch, which is asked next.
+            let _ = log.write_step();
+        };
+        let write: Option<&dyn Fn()> = if by == Hands::Writer { Some(&write) } else { None };
+        let reserve = |record_len: u64| log.reserve_ahead(record_len, write);
+        retire_oldest(&self.shards, log, keep, &reserve, self.now_s(), &self.compaction)
+    }
+
+    /// Makes the spare, and then room in the budget for one more segment, so that the oldest goes while there is time to keep what it is worth.
+    pub(crate) fn make_room_ahead(&self) -> Result<(), Error> {
+        let Some(log) = &self.log else { return Ok(()) };
+        if log.needs_spare() {
+            self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
+        }
+        if log.needs_room() && !log.has_retired() {
+            self.retire(Haste::No, u64::from(log.plan().segment_len_bytes) / 2)?;
+        }
+        Ok(())
     }
 
     /// Retires the oldest segment if the index of the log is almost full.
@@ -82,13 +115,11 @@ impl Core {
         if log.write_step()? || log.seal_step()? || self.relieve_index()? {
             return Ok(true);
         }
-        if !log.needs_spare() {
-            return Ok(false);
-        }
-        if log.prepare_step()? == Prepared::Ready {
+        if log.needs_spare() && log.prepare_step()? == Prepared::Ready {
             return Ok(true);
         }
-        self.retire(Haste::No, reinsert_bytes_max)
+        log.reap();
+        if log.needs_room() { self.retire(Haste::No, reinsert_bytes_max) } else { Ok(false) }
     }
 
     /// Takes bounded steps in the caller's thread.
@@ -152,8 +183,8 @@ impl Core {
         while !stop() {
             log.wait_for_writer_work(&stop);
             let step = log.write_step().and_then(|wrote| {
-                if log.is_contended() && log.needs_spare() {
-                    self.make_spare(Haste::Yes)?;
+                if log.is_contended() && log.needs_room() {
+                    self.lend_a_hand(log)?;
                 }
                 Ok(wrote)
             });
@@ -163,19 +194,35 @@ impl Core {
         }
     }
 
+    /// Where callers wait and maintenance is busy with a slow sync, the writer makes room itself, while there is still some for what is kept.
+    fn lend_a_hand(&self, log: &Log) -> Result<(), Error> {
+        if log.needs_spare() && log.prepare_step()? == Prepared::Ready {
+            return Ok(());
+        }
+        if let Some(_one) = self.retiring.try_lock() {
+            log.reap();
+            if log.needs_room() && !log.has_retired() && !self.is_closed() {
+                self.retire_by(Hands::Writer, Haste::No, u64::from(log.plan().segment_len_bytes) / 2)?;
+            }
+        }
+        Ok(())
+    }
+
     fn run_maintenance(&self, log: &Log) {
         let stop = || self.stopping.load(Ordering::Relaxed);
         while !stop() {
             let step = (|| {
                 let mut busy = false;
-                // The spare first: a seal may take long.
-                if log.needs_spare() {
-                    self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
+                // Room first: a seal may take long.
+                log.reap();
+                if log.needs_room() && (!self.is_closed() || log.is_contended()) {
+                    self.make_room_ahead()?;
                     busy = true;
+                } else if log.needs_spare() {
+                    busy = log.prepare_step()? == Prepared::Ready;
                 }
                 busy |= self.relieve_index()?;
                 busy |= log.seal_step()?;
-                log.reap();
                 log.note_clock(self.now_s());
                 Ok::<bool, Error>(busy)
             })();
@@ -197,8 +244,15 @@ impl Core {
         }
         self.closed.store(true, Ordering::Relaxed);
         let mut result = Ok(());
+        let live_before = self.compaction.dropped_live_count.get();
         if let Some(log) = &self.log {
-            result = log.latch.check().and_then(|()| self.append_memory(log)).and_then(|()| self.flush_open());
+            result = log
+                .latch
+                .check()
+                .and_then(|()| self.append_memory(log))
+                .and_then(|()| self.flush_open())
+                .and_then(|()| self.leave_room(log));
+            self.counters.dropped_at_close.add(self.compaction.dropped_live_count.get() - live_before);
         }
         self.stop_threads(workers);
         if let Some(disk) = &self.disk {
@@ -207,9 +261,20 @@ impl Core {
         result
     }
 
+    /// Makes sure that the next open has room for a fresh segment without letting anything go uncounted: the room of the spare.
+    fn leave_room(&self, log: &Log) -> Result<(), Error> {
+        while log.needs_spare() && log.prepare_step()? == Prepared::NeedsRetirement {
+            if !self.retire(Haste::Yes, 0)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Appends the entries that only memory holds, without letting anything else go for them.
     fn append_memory(&self, log: &Log) -> Result<(), Error> {
         let now_s = self.now_s();
+        let (mut retired, retired_max) = (0, log.snapshot().segment_count / 4);
         loop {
             let (mut appended, mut left) = (0u64, 0u64);
             for (lock, _) in self.shards.iter() {
@@ -244,8 +309,14 @@ impl Core {
             } else {
                 log.wait_drained()?
             };
-            let room = !log.needs_spare() || log.prepare_step()? == Prepared::Ready;
-            if appended == 0 || !room {
+            if log.needs_spare() && log.prepare_step()? == Prepared::NeedsRetirement {
+                // What memory held to the last is worth more than the oldest segment, within reason.
+                if retired >= retired_max || !self.retire(Haste::Yes, 0)? {
+                    self.counters.dropped_at_close.add(left);
+                    return Ok(());
+                }
+                retired += 1;
+            } else if appended == 0 {
                 self.counters.dropped_at_close.add(left);
                 return Ok(());
             }

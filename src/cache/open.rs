@@ -227,8 +227,9 @@ fn core(
 
 fn finish(core: Core) -> Result<Cache, Error> {
     let core = Arc::new(core);
-    // The spare before the first request, so that none has to wait for it.
-    let ready = core.make_spare(super::maintain::Haste::No).and_then(|()| core.start_threads());
+    // The spare before the first request, so that none has to wait for it; but nothing is retired because a store is opened.
+    let spare = core.log.as_ref().map_or(Ok(()), |log| log.prepare_step().map(|_| ()));
+    let ready = spare.and_then(|()| core.start_threads());
     match ready {
         Ok(workers) => Ok(Cache::new(Handle { core, workers: Mutex::new(workers) })),
         Err(error) => {

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::format::footer::FooterEntry;
 use crate::format::location::Location;
 use crate::format::record::{RecordHeader, RecordKind};
-use crate::log::{Class, Log, Segment};
+use crate::log::{Log, Reservation, Segment};
 use crate::shard::Shards;
 use crate::sync::Arc;
 
@@ -36,10 +36,13 @@ pub(crate) enum Keep {
 }
 
 /// Retires the oldest segment if it is sealed. Returns whether one went.
-pub(crate) fn retire_oldest(
+///
+/// `reserve` gives room for a record of some length that is appended again, or none.
+pub(crate) fn retire_oldest<'a>(
     shards: &Shards,
-    log: &Log,
+    log: &'a Log,
     keep: Keep,
+    reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
     now_s: u32,
     counters: &CompactionCounters,
 ) -> Result<bool, Error> {
@@ -50,7 +53,8 @@ pub(crate) fn retire_oldest(
     };
     let read = log.entries(&segment, &mut |entries| {
         for entry in entries.iter().filter(|entry| entry.kind == RecordKind::Put) {
-            bytes_left = bytes_left.saturating_sub(visit(shards, log, &segment, entry, bytes_left, now_s, counters));
+            bytes_left =
+                bytes_left.saturating_sub(visit(shards, log, &segment, entry, bytes_left, reserve, now_s, counters));
         }
     });
     if read.is_err() {
@@ -67,12 +71,14 @@ pub(crate) fn retire_oldest(
 }
 
 /// Reinserts or forgets one record. Returns the bytes that were appended for it.
-fn visit(
+#[allow(clippy::too_many_arguments, reason = "one record's part of retire_oldest, whose arguments these are")]
+fn visit<'a>(
     shards: &Shards,
-    log: &Log,
+    log: &'a Log,
     segment: &Arc<Segment>,
     entry: &FooterEntry,
     bytes_left: u64,
+    reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
     now_s: u32,
     counters: &CompactionCounters,
 ) -> u64 {
@@ -93,7 +99,7 @@ fn visit(
         && header.key_hash == hash
         && (header.expiry_s == 0 || header.expiry_s > now_s)
         && header.record_len() <= bytes_left
-        && let Some(room) = log.try_reserve(Class::Value, header.record_len())
+        && let Some(room) = reserve(header.record_len())
     {
         let (key, value) = payload.split_at(usize::from(header.key_len));
         let mut shard = shards.write(hash);

@@ -145,8 +145,8 @@ impl Drop for Reservation<'_> {
 pub(crate) struct Appended {
     pub(crate) location: Location,
     pub(crate) seqno: u64,
-    /// The log has moved into the spare, and there is no other yet.
-    pub(crate) spare_missing: bool,
+    /// A spare, or room for one more, is due.
+    pub(crate) room_due: bool,
 }
 
 /// What came of preparing a segment.
@@ -286,6 +286,56 @@ impl Log {
         }
     }
 
+    /// Reserves room for a record that is appended again, ahead of those who wait, as there is a bound on such bytes. Waits for the writer, or calls
+    /// `write` where the caller is the writer; not for a segment: where that has no room, this is `None` at once.
+    pub(crate) fn reserve_ahead(&self, record_len: u64, write: Option<&dyn Fn()>) -> Option<Reservation<'_>> {
+        let cost = cost(record_len);
+        let mut tail = self.tail.lock();
+        let ticket = tail.take_first_ticket();
+        let granted = loop {
+            if self.latch.is_tripped() || !tail.segment_has_room(cost) {
+                break false;
+            }
+            if tail.try_reserve(Class::Value, cost, Some(ticket)) {
+                break true;
+            }
+            match write {
+                Some(write) => {
+                    drop(tail);
+                    write();
+                    tail = self.tail.lock();
+                }
+                None => {
+                    tail.urgent = true;
+                    self.writer_work.notify_one();
+                    self.moved.wait(&mut tail);
+                }
+            }
+        };
+        if !granted {
+            tail.drop_ticket(ticket);
+        }
+        if tail.is_contended() {
+            self.moved.notify_all();
+        }
+        granted.then(|| Reservation { log: self, cost })
+    }
+
+    /// Whether the next segment's room should be made now: ahead of need, but because of what was appended, not because the store was opened.
+    fn is_room_due(&self, tail: &Tail) -> bool {
+        (tail.is_quarter_full() || tail.is_contended()) && (tail.spare.is_none() || self.is_budget_low())
+    }
+
+    /// Whether a spare, or room for one more, is due.
+    pub(crate) fn needs_room(&self) -> bool {
+        !self.latch.is_tripped() && self.is_room_due(&self.tail.lock())
+    }
+
+    /// Whether the budget has no room for another segment.
+    pub(crate) fn is_budget_low(&self) -> bool {
+        self.budget.limit_bytes() - self.budget.used_bytes() < self.plan.segment_charge_bytes()
+    }
+
     /// Appends an event with its reserved room. Called under the lock of the key's shard, or of all shards.
     pub(crate) fn append(&self, reservation: Reservation<'_>, header: &RecordHeader, payload: [&[u8]; 2]) -> Appended {
         let mut tail = self.tail.lock();
@@ -300,18 +350,23 @@ impl Log {
                 self.counters.accepted_bytes.add(header.payload_len());
             }
         }
-        let spare_missing = tail.spare.is_none();
+        let room_due = self.is_room_due(&tail);
         drop(tail);
-        if spare_missing {
+        if room_due {
             self.maintenance_work.notify_one();
         }
         if wake {
             self.writer_work.notify_one();
         }
-        Appended { location: Location { segment: segment_name, offset }, seqno, spare_missing }
+        Appended { location: Location { segment: segment_name, offset }, seqno, room_due }
     }
 
-    /// Notes that the index no longer names a record.
+    /// Notes that the index names no record any more. Called under the locks of all shards.
+    pub(crate) fn forget_all_live(&self) {
+        self.tail.lock().order.iter().for_each(|segment| segment.live_count.store(0, Ordering::Relaxed));
+    }
+
+    /// Notes that the index no longer names a record. Called under the lock of its shard.
     pub(crate) fn forget_live(&self, location: Location) {
         if let Some(segment) = self.segments.pin(location.segment) {
             segment.live_count.fetch_sub(1, Ordering::Relaxed);
@@ -742,7 +797,7 @@ impl Log {
         if stop() {
             return;
         }
-        let due = tail.spare.is_none() && !self.latch.is_tripped();
+        let due = self.is_room_due(&tail) && !self.latch.is_tripped();
         if busy || due || !tail.unsealed.is_empty() {
             // Something is due that needs another thread's progress: look again soon.
             self.maintenance_work.wait_for(&mut tail, Duration::from_millis(2));

@@ -11,6 +11,7 @@ use crate::format::identity::Identity;
 use crate::format::names::{self, FileName};
 use crate::format::record::RecordKind;
 use crate::format::segment::{DATA_START, Link, SegmentHeader};
+use crate::format::{DecodeError, Fault};
 use crate::log::scan::{self, Depth, Gap, Item};
 use std::io;
 use std::ops::ControlFlow;
@@ -31,6 +32,9 @@ pub struct Finding {
     pub what: String,
     /// Whether this is damage, or merely how a crash leaves a log (a torn tail, a spare, a leftover).
     pub damage: bool,
+    /// Why the bytes were not believed, where it is one structure that does not verify.
+    #[serde(skip)]
+    pub cause: Option<DecodeError>,
 }
 
 /// One numbered file.
@@ -365,7 +369,7 @@ impl Survey {
                     } else {
                         "neither copy of the link verifies; the log ends before this segment"
                     };
-                    self.find(Finding { label, file, offset: 0, what: what.to_owned(), damage: false });
+                    self.find(Finding { label, file, offset: 0, what: what.to_owned(), damage: false, cause: None });
                     continue;
                 }
                 SegmentVerdict::Hole => {
@@ -374,7 +378,7 @@ impl Survey {
                     } else {
                         "neither header nor footer verifies; all that is older is forgotten"
                     };
-                    self.find(Finding { label, file, offset: 0, what: what.to_owned(), damage: true });
+                    self.find(Finding { label, file, offset: 0, what: what.to_owned(), damage: true, cause: None });
                 }
                 SegmentVerdict::Trust | SegmentVerdict::Scan | SegmentVerdict::ScanForgetOlder => {
                     segment.accepted = true;
@@ -387,7 +391,7 @@ impl Survey {
                             _ => ("S-HOLE", format!("segment {} is missing or unreadable", number - 1)),
                         };
                         let what = format!("{why}; all that is older is forgotten");
-                        self.find(Finding { label, file, offset: 0, what, damage: true });
+                        self.find(Finding { label, file, offset: 0, what, damage: true, cause: None });
                     }
                 }
             }
@@ -460,7 +464,7 @@ impl Survey {
             let lost = (self.segments[last].last_seqno + 1, self.synced_max);
             let what =
                 format!("events {} to {} were durable and are missing; all that is older is forgotten", lost.0, lost.1);
-            self.find(Finding { label: "V-OLDER", file, offset, what, damage: true });
+            self.find(Finding { label: "V-OLDER", file, offset, what, damage: true, cause: None });
             self.forgotten_older += 1;
             visitor.clear();
             self.forget_all();
@@ -498,19 +502,20 @@ impl Survey {
             let mut damaged = Vec::new();
             // The footer names every key hash, so damage to a record here is damage to that key alone.
             scan::scan(file, &header, tail.data_end_offset, Some(tail.first_seqno), depth, &mut |item| {
-                let (offset, what, facts) = match item {
-                    Item::Record { offset, payload: Err(error), .. } => (offset, error.to_string(), (true, false)),
-                    Item::Gap(gap) => (gap.offset, gap.error.to_string(), (false, false)),
+                let (offset, error, facts) = match item {
+                    Item::Record { offset, payload: Err(error), .. } => (offset, error, (true, false)),
+                    Item::Gap(gap) => (gap.offset, gap.error, (false, false)),
                     _ => return ControlFlow::Continue(()),
                 };
                 let facts = RecordFacts { header_ok: facts.0, payload_ok: facts.1, named: true, synced: true };
-                damaged.push((offset, what, verdict::record(facts).0));
+                damaged.push((offset, error, verdict::record(facts).0));
                 if damaged.len() < FINDINGS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })
             .map_err(read)?;
-            for (offset, what, label) in damaged {
-                let what = format!("{what}; the keys that the footer names here are forgotten when they are read");
-                self.find(Finding { label, file: name.clone(), offset: offset.into(), what, damage: true });
+            for (offset, error, label) in damaged {
+                let what = format!("{error}; the keys that the footer names here are forgotten when they are read");
+                let (file, offset) = (name.clone(), offset.into());
+                self.find(Finding { label, file, offset, what, damage: true, cause: Some(error) });
             }
         }
         Ok(())
@@ -549,7 +554,7 @@ impl Survey {
                 let (label, verdict) = verdict::record(facts);
                 if let Err(error) = payload {
                     let damage = verdict != RecordVerdict::Cut;
-                    findings.push((label, offset, error.to_string(), damage));
+                    findings.push((label, offset, error, damage));
                 }
                 match verdict {
                     RecordVerdict::Keep => match header.kind {
@@ -585,17 +590,17 @@ impl Survey {
                 if verdict == RecordVerdict::Cut {
                     // Zeros behind the last batch of the newest segment are a sound end, not a torn one.
                     if !(blank && resume.is_none() && newest) {
-                        findings.push((label, offset, error.to_string(), false));
+                        findings.push((label, offset, error, false));
                     }
                     cut = Some((offset, first_seqno));
                     return ControlFlow::Break(());
                 }
                 if gap.loses_nothing() {
                     // An empty batch, or one that only said what later ones say again.
-                    findings.push(("V-VOID", offset, error.to_string(), true));
+                    findings.push(("V-VOID", offset, error, true));
                     return ControlFlow::Continue(());
                 }
-                findings.push((label, offset, error.to_string(), true));
+                findings.push((label, offset, error, true));
                 older += 1;
                 visitor.clear();
                 // The place of the damage stays part of the segment, so that its footer holds the clear.
@@ -613,9 +618,9 @@ impl Survey {
             let synced = reached.next_seqno <= synced_max;
             let facts = RecordFacts { header_ok: false, payload_ok: false, named: false, synced };
             let (label, verdict) = verdict::record(facts);
-            let expected = link.predecessor_end_offset;
-            let what = format!("expected batches up to offset {expected}, found none behind {}", reached.end_offset);
-            findings.push((label, reached.end_offset, what, verdict != RecordVerdict::Cut));
+            let (expected, found) = (link.predecessor_end_offset.into(), reached.end_offset.into());
+            let error = DecodeError { structure: "batches", fault: Fault::Truncated { expected, found } };
+            findings.push((label, reached.end_offset, error, verdict != RecordVerdict::Cut));
             if verdict == RecordVerdict::Cut {
                 cut = Some((reached.end_offset, reached.next_seqno));
             } else {
@@ -640,6 +645,7 @@ impl Survey {
                 offset: offset.into(),
                 what: format!("{error}; {follows}"),
                 damage,
+                cause: Some(error),
             });
         }
         let segment = &mut self.segments[index];

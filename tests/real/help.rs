@@ -58,7 +58,10 @@ pub(crate) fn value_of(key: u64, version: u64, len: usize) -> Vec<u8> {
 pub(crate) fn version_of(key: u64, value: &[u8]) -> u64 {
     assert!(value.len() >= 16, "a value of {} bytes was never inserted", value.len());
     let version = u64::from_le_bytes(value[8..16].try_into().unwrap());
-    assert!(value == value_of(key, version, value.len()), "wrong value: key {key} holds what was never inserted for it");
+    assert!(
+        value == value_of(key, version, value.len()),
+        "wrong value: key {key} holds what was never inserted for it"
+    );
     version
 }
 

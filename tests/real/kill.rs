@@ -219,15 +219,16 @@ impl Oracle {
 
     /// A key shows a version: that narrows down which prefix survived.
     fn found(&mut self, key: u64, version: u64) -> Result<(), String> {
-        let of_key: Vec<u64> =
-            self.ops.iter().zip(1..).filter(|(op, _)| op.key == key).map(|(_, step)| step).collect();
+        let of_key: Vec<u64> = self.ops.iter().zip(1..).filter(|(op, _)| op.key == key).map(|(_, step)| step).collect();
         let (from, until) = match of_key.iter().position(|&step| self.ops[step as usize - 1].state() == Some(version)) {
             Some(at) => (of_key[at], of_key.get(at + 1)),
             None if self.before[(key % KEYS_PER_THREAD) as usize].contains(&version) => (0, of_key.first()),
             None => {
                 return Err(format!(
                     "key {key} shows version {:#x}, which was overwritten or removed before round {}, or never inserted; allowed was {:x?}",
-                    version, self.round, self.before[(key % KEYS_PER_THREAD) as usize]
+                    version,
+                    self.round,
+                    self.before[(key % KEYS_PER_THREAD) as usize]
                 ));
             }
         };
@@ -237,7 +238,12 @@ impl Oracle {
         if self.shortest > self.longest {
             return Err(format!(
                 "thread {} in round {}: no prefix of its {} operations ({} reported) explains what its keys show: key {key} at version {version:#x} is the state of steps {from}..={until}, others need {} at least and {} at most",
-                self.thread, self.round, self.ops.len(), self.reported, self.shortest, self.longest
+                self.thread,
+                self.round,
+                self.ops.len(),
+                self.reported,
+                self.shortest,
+                self.longest
             ));
         }
         Ok(())
