@@ -52,6 +52,10 @@ impl Core {
                 retired += 1;
                 continue;
             }
+            if !self.is_inline() && log.has_unsealed() {
+                // All there is waits for the writer, and then for its footer: whoever asked asks again when they have come further.
+                return Ok(());
+            }
             let full = io::Error::from(io::ErrorKind::StorageFull);
             return Err(log.give_up("no room for a segment, though the oldest were retired", full));
         }
@@ -113,6 +117,11 @@ impl Core {
     /// One step of what is due, the most urgent first. Returns whether there was one.
     fn step(&self, log: &Log, reinsert_bytes_max: u64) -> Result<bool, Error> {
         if log.write_step()? || log.seal_step()? || self.relieve_index()? {
+            return Ok(true);
+        }
+        if let Some(refill) = self.refill.lock().as_mut()
+            && refill.step(&self.shards, log, self.now_s())
+        {
             return Ok(true);
         }
         if log.needs_spare() && log.prepare_step()? == Prepared::Ready {
@@ -183,7 +192,8 @@ impl Core {
         while !stop() {
             log.wait_for_writer_work(&stop);
             let step = log.write_step().and_then(|wrote| {
-                if log.is_contended() && log.needs_room() {
+                // Only when nothing waits to be written: making a segment takes syncs, and who waits for room in the buffer waits for the writer.
+                if !wrote && log.is_contended() && log.needs_spare() {
                     self.lend_a_hand(log)?;
                 }
                 Ok(wrote)
@@ -194,16 +204,13 @@ impl Core {
         }
     }
 
-    /// Where callers wait and maintenance is busy with a slow sync, the writer makes room itself, while there is still some for what is kept.
+    /// Makes the segment that callers wait for, where maintenance is busy with a slow sync. Never waits for maintenance, which may wait for the writer.
     fn lend_a_hand(&self, log: &Log) -> Result<(), Error> {
-        if log.needs_spare() && log.prepare_step()? == Prepared::Ready {
-            return Ok(());
-        }
-        if let Some(_one) = self.retiring.try_lock() {
-            log.reap();
-            if log.needs_room() && !log.has_retired() && !self.is_closed() {
-                self.retire_by(Hands::Writer, Haste::No, u64::from(log.plan().segment_len_bytes) / 2)?;
-            }
+        if log.prepare_step()? == Prepared::NeedsRetirement
+            && !log.has_retired()
+            && let Some(_one) = self.retiring.try_lock()
+        {
+            self.retire_by(Hands::Writer, Haste::Yes, 0)?;
         }
         Ok(())
     }
@@ -217,18 +224,24 @@ impl Core {
                 log.reap();
                 if log.needs_room() && (!self.is_closed() || log.is_contended()) {
                     self.make_room_ahead()?;
-                    busy = true;
+                    busy = !log.needs_spare();
                 } else if log.needs_spare() {
                     busy = log.prepare_step()? == Prepared::Ready;
                 }
                 busy |= self.relieve_index()?;
                 busy |= log.seal_step()?;
+                if let Some(refill) = self.refill.lock().as_mut() {
+                    busy |= refill.step(&self.shards, log, self.now_s());
+                }
                 log.note_clock(self.now_s());
                 Ok::<bool, Error>(busy)
             })();
             match step {
                 Ok(true) => {}
-                Ok(false) => log.wait_for_maintenance_work(log.has_retired(), &stop),
+                Ok(false) => {
+                    let woken = || stop() || self.index_crowded.load(Ordering::Relaxed);
+                    log.wait_for_maintenance_work(log.has_retired(), &woken);
+                }
                 Err(_) => log.wait_for_stop(&stop),
             }
         }

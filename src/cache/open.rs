@@ -18,7 +18,7 @@ use crate::random::Random;
 use crate::recovery::survey::{Room, Survey, Visitor, open_error, read_identity};
 use crate::recovery::{Repaired, repair};
 use crate::shard::Shards;
-use crate::sync::{Arc, Condvar, Mutex, PlainAtomicBool, PlainAtomicU32, RwLock};
+use crate::sync::{Arc, Mutex, PlainAtomicBool, PlainAtomicU32, RwLock};
 use std::io;
 
 /// A clock mark further ahead of the clock than this empties the store: times in it mean nothing (P7).
@@ -199,6 +199,7 @@ fn core(
     latest_s: u32,
     recovery: RecoveryReport,
 ) -> Core {
+    let refill = log.as_ref().map(crate::compaction::Refill::new);
     Core {
         shards,
         log,
@@ -216,7 +217,7 @@ fn core(
         stopping: PlainAtomicBool::new(false),
         index_crowded: PlainAtomicBool::new(false),
         retiring: Mutex::new(()),
-        retired: Condvar::new(),
+        refill: Mutex::new(refill),
         counters: CoreCounters::default(),
         compaction: CompactionCounters::default(),
         recovery,

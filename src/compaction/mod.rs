@@ -3,6 +3,10 @@
 //! Knows: shards, the log. Does not know: threads, configuration. Foreground requests never wait for reinsertion: it takes room only where there
 //! is some at once, and copies outside every lock.
 
+mod refill;
+
+pub(crate) use refill::Refill;
+
 use crate::counters::Counter;
 use crate::error::Error;
 use crate::format::footer::FooterEntry;
@@ -52,6 +56,10 @@ pub(crate) fn retire_oldest<'a>(
         Keep::Nothing => 0,
     };
     let read = log.entries(&segment, &mut |entries| {
+        if log.is_contended() && log.needs_spare() {
+            // Requests wait for the room that this segment holds: it goes as fast as it can (D10).
+            bytes_left = 0;
+        }
         for entry in entries.iter().filter(|entry| entry.kind == RecordKind::Put) {
             bytes_left =
                 bytes_left.saturating_sub(visit(shards, log, &segment, entry, bytes_left, reserve, now_s, counters));

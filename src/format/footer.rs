@@ -29,12 +29,16 @@ pub struct FooterEntry {
     pub offset: u32,
     /// What happened.
     pub kind: RecordKind,
+    /// Whether compaction wrote the record: memory held it then.
+    pub reinserted: bool,
 }
 
 impl FooterEntry {
     /// Encodes the entry.
     pub fn encode(&self) -> [u8; ENTRY_LEN] {
-        let place = (self.offset / ALIGN_BYTES as u32) | (u32::from(self.kind.code()) << 27);
+        let place = (self.offset / ALIGN_BYTES as u32)
+            | (u32::from(self.kind.code()) << 27)
+            | (u32::from(self.reinserted) << 31);
         Builder::<ENTRY_LEN>::new().u64(self.key_hash).u32(place).finish()
     }
 
@@ -43,12 +47,12 @@ impl FooterEntry {
         let mut fields = Fields::new(bytes);
         let (key_hash, place) = (fields.u64(), fields.u32());
         let bad = DecodeError::new(ENTRIES, Fault::Field { field: "place", found: place.into() });
-        let kind = RecordKind::from_code((place >> 27) as u8).ok_or(bad)?;
+        let kind = RecordKind::from_code((place >> 27) as u8 & 0xf).ok_or(bad)?;
         let offset = (place & ((1 << 27) - 1)).checked_mul(ALIGN_BYTES as u32).ok_or(bad)?;
         if u64::from(offset) < DATA_START {
             return Err(bad);
         }
-        Ok(Self { key_hash, offset, kind })
+        Ok(Self { key_hash, offset, kind, reinserted: place >> 31 == 1 })
     }
 }
 
@@ -171,8 +175,8 @@ mod tests {
     #[test]
     fn a_footer_round_trips_and_every_flipped_bit_is_seen() {
         let entries = [
-            FooterEntry { key_hash: 7, offset: 752, kind: RecordKind::Put },
-            FooterEntry { key_hash: 0, offset: (1 << 30) - 16, kind: RecordKind::Clear },
+            FooterEntry { key_hash: 7, offset: 752, kind: RecordKind::Put, reinserted: true },
+            FooterEntry { key_hash: 0, offset: (1 << 30) - 16, kind: RecordKind::Clear, reinserted: false },
         ];
         let mut bytes = Vec::new();
         for entry in entries {

@@ -491,7 +491,14 @@ impl Log {
             file.write_at(offset.into(), &staging[..copied as usize])?;
             while copied < len {
                 let step = (len - copied).min(staging.len() as u64);
-                self.tail.lock().buffer.copy_out(stream + copied, &mut staging[..step as usize]);
+                {
+                    // Another thread's failure may have thrown the rest away.
+                    let tail = self.tail.lock();
+                    if self.latch.is_tripped() {
+                        return Err(io::Error::other("the disk tier went off meanwhile"));
+                    }
+                    tail.buffer.copy_out(stream + copied, &mut staging[..step as usize]);
+                }
                 file.write_at(u64::from(offset) + copied, &staging[..step as usize])?;
                 copied += step;
             }
@@ -527,7 +534,8 @@ impl Log {
             let wrote = self.write_step()?;
             let tail = self.tail.lock();
             if !wrote || (tail.written_seqno >= target && !tail.has_unwritten()) {
-                return Ok(());
+                // Nothing is left to write also when another thread's failure has just thrown it away.
+                return self.latch.check();
             }
         }
     }
@@ -668,7 +676,10 @@ impl Log {
             if tail.spare.is_some() {
                 return Ok(Prepared::Ready);
             }
-            (tail.active.header.number + 1, tail.clock_mark_s)
+            (tail.active.header.number.checked_add(1), tail.clock_mark_s)
+        };
+        let Some(number) = number else {
+            return Err(self.fail("cannot create a segment", io::Error::other("no number is left for it")));
         };
         self.reap();
         let Some(charge) = self.budget.try_charge(self.plan.segment_charge_bytes()) else {
@@ -711,6 +722,17 @@ impl Log {
         tail.order.front().filter(|segment| segment.is_sealed()).cloned()
     }
 
+    /// Numbers of the sealed segments, newest first.
+    pub(crate) fn sealed_numbers(&self) -> Vec<u32> {
+        let tail = self.tail.lock();
+        tail.order.iter().rev().filter(|segment| segment.is_sealed()).map(|segment| segment.header.number).collect()
+    }
+
+    /// A live segment by its number.
+    pub(crate) fn segment_numbered(&self, number: u32) -> Option<Arc<Segment>> {
+        self.tail.lock().order.iter().find(|segment| segment.header.number == number).cloned()
+    }
+
     /// Whether the log has left a segment that is not sealed yet.
     pub(crate) fn has_unsealed(&self) -> bool {
         !self.tail.lock().unsealed.is_empty()
@@ -732,7 +754,12 @@ impl Log {
         let file_name = names::segment(segment.header.number);
         drop(segment);
         let retired = self.segments.retire(name);
-        let removed = self.disk.unlink(&file_name).and_then(|()| self.disk.sync_dir());
+        let unlinked = self.disk.unlink(&file_name).or_else(|error| match error.kind() {
+            // Somebody tidied up: what was to be removed is gone.
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        });
+        let removed = unlinked.and_then(|()| self.disk.sync_dir());
         if let Err(error) = removed {
             return Err(self.fail(&format!("cannot remove {file_name}"), error));
         }
@@ -781,7 +808,9 @@ impl Log {
     /// Waits until the writer has something to do, at most `wait_max`; lingers a little for more when there is only little and nobody waits.
     pub(crate) fn wait_for_writer_work(&self, stop: &dyn Fn() -> bool) {
         let mut tail = self.tail.lock();
-        while !tail.has_unwritten() && !stop() {
+        // Nothing to write, and callers wait for a segment: the writer may have to make it.
+        let idle = |tail: &Tail| !(tail.has_unwritten() || tail.is_contended() && tail.spare.is_none());
+        while idle(&tail) && !stop() {
             self.writer_work.wait(&mut tail);
         }
         let little = tail.buffer.used() < self.plan.staging_bytes as u64;
@@ -816,6 +845,8 @@ impl Log {
 
     /// Wakes maintenance.
     pub(crate) fn wake_maintenance(&self) {
+        // Under the lock, or it could come between the look at what is due and the wait.
+        let _tail = self.tail.lock();
         self.maintenance_work.notify_one();
     }
 
@@ -984,7 +1015,13 @@ pub(crate) fn read_entries(
             } else {
                 entries.clear();
                 for entry in bytes[..step].as_chunks::<{ crate::format::footer::ENTRY_LEN }>().0 {
-                    entries.push(FooterEntry::decode(entry).map_err(invalid)?);
+                    let entry = FooterEntry::decode(entry).map_err(invalid)?;
+                    // A place beyond the records would be taken for one in another segment once it is packed into a location.
+                    if entry.offset >= tail.data_end_offset {
+                        let fault = crate::format::Fault::Field { field: "place", found: entry.offset.into() };
+                        return Err(invalid(crate::format::DecodeError { structure: "footer entries", fault }));
+                    }
+                    entries.push(entry);
                 }
                 visit(&entries);
             }

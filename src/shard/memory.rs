@@ -26,7 +26,7 @@ pub(crate) use plan::MemoryPlan;
 
 use crate::hash::key_hash;
 use crate::index::{Put, Table};
-use crate::policy::{Eviction, Head, MOVES_PER_INSERT_MAX, Occupancy, Placement, RingsView, S3Fifo, Verdict};
+use crate::policy::{Eviction, Head, MOVES_PER_INSERT_MAX, Occupancy, Origin, Placement, RingsView, S3Fifo, Verdict};
 use crate::ring::{Arena, Header, Rings};
 use std::io;
 
@@ -63,6 +63,13 @@ impl MemoryTier {
     /// A tier as planned, for keys whose hash is [`key_hash`] under this salt.
     pub(crate) fn new(plan: MemoryPlan, salt: u64) -> io::Result<Self> {
         Self::with_hash(plan, salt, key_hash)
+    }
+
+    /// The same for a tier in front of a disk tier.
+    pub(crate) fn before_disk(plan: MemoryPlan, salt: u64) -> io::Result<Self> {
+        let mut tier = Self::new(plan, salt)?;
+        tier.policy = S3Fifo::new(tier.capacity_bytes, plan.ghost_bytes).before_disk();
+        Ok(tier)
     }
 
     /// The same with another hash.
@@ -111,6 +118,23 @@ impl MemoryTier {
 
     /// Puts a value in, over any older one, and evicts as much as that needs.
     pub(crate) fn insert(&mut self, hash: u64, key: &[u8], value: &[u8], expiry_s: u32, now_s: u32) -> Inserted {
+        self.insert_from(Origin::Caller, hash, key, value, expiry_s, now_s)
+    }
+
+    /// The same for a value from the disk tier.
+    pub(crate) fn promote(&mut self, hash: u64, key: &[u8], value: &[u8], expiry_s: u32, now_s: u32) -> Inserted {
+        self.insert_from(Origin::Disk, hash, key, value, expiry_s, now_s)
+    }
+
+    fn insert_from(
+        &mut self,
+        origin: Origin,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        expiry_s: u32,
+        now_s: u32,
+    ) -> Inserted {
         let lens = u16::try_from(key.len()).ok().zip(u32::try_from(value.len()).ok());
         let header = lens.map(|(key_len, value_len)| Header { key_len, value_len, expiry_s, ..Header::default() });
         let Some(mut header) = header.filter(|header| header.entry_len() <= self.entry_bytes_max) else {
@@ -129,7 +153,7 @@ impl MemoryTier {
                 return Inserted::Stored;
             }
             Way::Replace { old, popularity } => (self.policy.replace(old, size_bytes), popularity),
-            Way::New => (self.policy.place(hash, size_bytes, self.occupancy()), 0),
+            Way::New => (self.policy.place(hash, size_bytes, origin, self.occupancy()), 0),
         };
         self.make_room(placement.ring, size_bytes, now_s);
         header.set_placement(placement);

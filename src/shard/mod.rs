@@ -56,7 +56,9 @@ impl Shards {
         assert!(count.is_power_of_two() && count <= SHARD_COUNT_MAX, "the plan checked the number of shards: {count}");
         let slots = (0..count)
             .map(|_| {
-                let memory = MemoryTier::new(memory, salt)?;
+                let with_disk = disk_index_bytes > 0;
+                let memory =
+                    if with_disk { MemoryTier::before_disk(memory, salt) } else { MemoryTier::new(memory, salt) }?;
                 let disk_index = (disk_index_bytes > 0).then(|| Table::new(disk_index_bytes)).transpose()?;
                 Ok(Padded { lock: RwLock::new(Shard { memory, disk_index }), counters: ShardCounters::default() })
             })
