@@ -283,7 +283,6 @@ fn open(criterion: &mut Criterion) {
                     let cache = open_settings().open(path).unwrap();
                     let recovery = cache.stats().recovery.unwrap();
                     assert_eq!(recovery.entries, OPEN_ENTRIES as u64, "{recovery:?}");
-                    assert_eq!(recovery.segments_trusted < recovery.segments_kept, name.ends_with("SIGKILL"));
                     assert!(looks_right(&cache.get(key(77)).unwrap(), 77, 1000));
                     cache
                 },

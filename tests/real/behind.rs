@@ -6,7 +6,7 @@
 use crate::help;
 use bytes::Bytes;
 use emberlog::disk::{Access, Disk, DiskFile, Mapping, OsDisk};
-use emberlog::{Builder, Cache, Durability, InsertOutcome, Refusal, TierOutcome, WhenBehind};
+use emberlog::{Builder, Cache, Durability, InsertOutcome, Maintenance, Refusal, TierOutcome, WhenBehind};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -438,8 +438,7 @@ fn served_from(disk: bool) -> (tempfile::TempDir, Cache, Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
     let keys: Vec<String> = [10, 1_000, 3_000, 20_000].iter().map(|len| format!("{len}")).collect();
-    let open = || settings().open(&path).unwrap();
-    let cache = open();
+    let cache = settings().open(&path).unwrap();
     for key in &keys {
         assert!(cache.insert(key, vec![b'v'; key.parse().unwrap()]).memory.is_stored());
     }
@@ -447,7 +446,8 @@ fn served_from(disk: bool) -> (tempfile::TempDir, Cache, Vec<String>) {
         return (directory, cache, keys);
     }
     cache.close().unwrap();
-    (directory, open(), keys)
+    // Without threads nothing is read back into memory unasked.
+    (directory, settings().maintenance(Maintenance::Manual).open(&path).unwrap(), keys)
 }
 
 #[test]

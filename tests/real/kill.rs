@@ -326,7 +326,6 @@ fn kill_again_and_again(name: &str, kills: u64) -> Seen {
     let what = format!("EMBERLOG_SEED={seed}, {name}, after {kills} kills");
     check(&mut oracles, &look(&path, durability), &what, &mut seen);
     check(&mut oracles, &look(&path, durability), &format!("{what} and a close"), &mut seen);
-    eprintln!("{name} {seen:?}");
     seen
 }
 
