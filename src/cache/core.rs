@@ -19,7 +19,7 @@ use crate::log::{Appended, Class, Found, Log, Reservation};
 use crate::observe::RecoveryReport;
 use crate::shard::memory::Inserted;
 use crate::shard::{Indexed, Shards};
-use crate::sync::{Arc, Condvar, Mutex, Ordering, PlainAtomicBool, PlainAtomicU32, RwLock};
+use crate::sync::{Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -40,10 +40,10 @@ pub(crate) struct CoreCounters {
 pub(crate) struct Core {
     pub(crate) shards: Shards,
     pub(crate) log: Option<Log>,
-    pub(crate) disk: Option<Arc<dyn crate::disk::Disk>>,
+    pub(crate) disk: Option<PlainArc<dyn crate::disk::Disk>>,
     pub(crate) salt: u64,
     pub(crate) epoch_unix_ms: u64,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: PlainArc<dyn Clock>,
     /// Highest time seen, in seconds since the epoch: time never goes back.
     pub(crate) latest_s: PlainAtomicU32,
     pub(crate) durability: Durability,
@@ -60,8 +60,6 @@ pub(crate) struct Core {
     pub(crate) index_crowded: PlainAtomicBool,
     /// One retirement at a time.
     pub(crate) retiring: Mutex<()>,
-    /// Waiters for a retirement under way elsewhere.
-    pub(crate) retired: Condvar,
     pub(crate) counters: CoreCounters,
     pub(crate) compaction: CompactionCounters,
     pub(crate) recovery: RecoveryReport,
@@ -558,7 +556,7 @@ impl Core {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     location: Location,
-    segment: Arc<crate::log::Segment>,
+    segment: crate::sync::Arc<crate::log::Segment>,
     promote: bool,
 }
 
