@@ -129,6 +129,10 @@ impl FooterTail {
         if tail.first_seqno == 0 || tail.last_seqno < tail.first_seqno - 1 || tail.last_seqno == u64::MAX {
             return field("last_seqno", tail.last_seqno);
         }
+        // Without damage there is an entry for each event.
+        if tail.damaged_count == 0 && tail.last_seqno - (tail.first_seqno - 1) != u64::from(tail.entry_count) {
+            return field("entry_count", tail.entry_count.into());
+        }
         Ok(tail)
     }
 

@@ -51,6 +51,13 @@ pub struct Gap {
     pub resume: Option<(u32, u64)>,
 }
 
+impl Gap {
+    /// Whether the next place that verifies begins with the very event that comes next: an empty batch was lost, and no event.
+    pub fn loses_nothing(&self) -> bool {
+        self.resume.is_some_and(|(_, seqno)| seqno == self.first_seqno)
+    }
+}
+
 /// How far the walk came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reached {
@@ -139,14 +146,21 @@ pub fn scan(
                 batch
             }
             other => {
+                let mut next = None;
                 let error = match other {
                     Err(error) => error,
-                    Ok(batch) => DecodeError::new(
-                        "batch header",
-                        crate::format::Fault::Field { field: "first_seqno", found: batch.first_seqno },
-                    ),
+                    Ok(batch) => {
+                        if batch.kind == BatchKind::Records && seqno.is_some_and(|seqno| seqno < batch.first_seqno) {
+                            // A sound batch behind events that are missing.
+                            next = Some((at, batch));
+                        }
+                        let fault = crate::format::Fault::Field { field: "first_seqno", found: batch.first_seqno };
+                        DecodeError::new("batch header", fault)
+                    }
                 };
-                let next = walk.next_batch(at, seqno.unwrap_or(0))?;
+                if next.is_none() {
+                    next = walk.next_batch(at, seqno.unwrap_or(0))?;
+                }
                 let resume = next.map(|(offset, batch)| (offset, batch.first_seqno));
                 let blank = walk.window.get(at.into(), BatchHeader::LEN)?.iter().all(|&byte| byte == 0);
                 let first_seqno = seqno.or(resume.map(|(_, seqno)| seqno)).unwrap_or(1);

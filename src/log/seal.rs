@@ -77,6 +77,7 @@ pub(crate) fn seal(
             entries.damaged += 1;
             entries.push(FooterEntry { key_hash: header.key_hash, offset, kind: RecordKind::Tombstone })
         }
+        Item::Gap(gap) if gap.loses_nothing() => ControlFlow::Continue(()),
         Item::Gap(gap) => {
             entries.damaged += 1;
             entries.push(FooterEntry { key_hash: 0, offset: gap.offset, kind: RecordKind::Clear })

@@ -26,16 +26,15 @@ pub(crate) fn repair(disk: &dyn Disk, survey: &Survey) -> Result<Repaired, Error
         matches!(segment.verdict, SegmentVerdict::Spare | SegmentVerdict::Stale | SegmentVerdict::CutBefore)
     };
     // What is beyond the end of the log goes first, newest first, and durably: the next segment takes the number.
-    let mut removed = false;
     for name in &survey.temporaries {
         remove(name)?;
-        removed = true;
     }
+    if !survey.temporaries.is_empty() {
+        sync_dir()?;
+    }
+    // One at a time: were a newer one to come back while an older one stays away, it would stand behind a hole.
     for segment in survey.segments.iter().rev().filter(|segment| !segment.kept).filter(is_newer) {
         remove(&segment.file)?;
-        removed = true;
-    }
-    if removed {
         sync_dir()?;
     }
     // What is forgotten goes oldest first, one at a time: what is left is always the end of the same log, behind the same hole.

@@ -316,12 +316,8 @@ impl Survey {
             Some(before) => match (before.header, before.footer) {
                 (None, _) => Relation::Hole,
                 (Some(header), _) if header.uid != link.predecessor_uid => Relation::OtherUid,
-                (_, Some(tail))
-                    if tail.data_end_offset != link.predecessor_end_offset
-                        || tail.last_seqno != link.predecessor_last_seqno =>
-                {
-                    Relation::OtherEnd
-                }
+                (_, Some(tail)) if tail.data_end_offset != link.predecessor_end_offset => Relation::OtherEnd,
+                (_, Some(tail)) if tail.last_seqno != link.predecessor_last_seqno => Relation::OtherUid,
                 _ => Relation::Follows,
             },
         }
@@ -334,6 +330,9 @@ impl Survey {
         let mut synced_max = 0;
         for index in (0..self.segments.len()).rev() {
             let segment = &self.segments[index];
+            // Where the link is lost: what is known of its first events. Without a batch of its own, what the successor says of its last.
+            let successor = self.segments.get(index + 1).filter(|newer| newer.accepted).and_then(|newer| newer.link);
+            let known_seqno = segment.first_batch_seqno.or(successor.map(|link| link.predecessor_last_seqno));
             let facts = SegmentFacts {
                 header_ok: segment.header.is_some(),
                 footer_ok: segment.footer.is_some(),
@@ -341,7 +340,7 @@ impl Survey {
                 has_batch: segment.first_batch_seqno.is_some(),
                 newest,
                 // Only this segment and newer ones can say so: what is older was written before its first event.
-                synced: segment.first_batch_seqno.is_some_and(|first| first <= synced_max.max(segment.synced_max)),
+                synced: known_seqno.is_some_and(|known| known <= synced_max.max(segment.synced_max)),
                 relation: self.relation(index),
             };
             let (label, verdict, older_counts) = verdict::segment(facts);
@@ -356,6 +355,10 @@ impl Survey {
                 SegmentVerdict::Stale | SegmentVerdict::CutBefore => {
                     self.drop_newer(index..chain_end);
                     self.segments[index].label = label;
+                    if verdict == SegmentVerdict::CutBefore {
+                        // What it and newer ones say of durability stays true, and decides whether its predecessor may end here.
+                        self.synced_max = self.synced_max.max(synced_max).max(self.segments[index].synced_max);
+                    }
                     (chain_end, newest, synced_max) = (index, true, 0);
                     let what = if verdict == SegmentVerdict::Stale {
                         "follows an end of the log that an earlier recovery cut; it is removed"
@@ -434,8 +437,6 @@ impl Survey {
         for (position, &index) in chain.iter().enumerate() {
             let successor = chain.get(position + 1).and_then(|&next| self.segments[next].link);
             visitor.segment(index);
-            let mark = self.segments[index].header.map_or(0, |header| header.clock_mark_s);
-            self.clock_mark_s = self.clock_mark_s.max(mark);
             let file = open(disk, &self.segments[index].file)?;
             let ended = if self.segments[index].footer.is_some() {
                 self.apply_footer(index, &*file, depth, visitor)?;
@@ -449,6 +450,20 @@ impl Survey {
                 }
                 break;
             }
+        }
+        let last = self.kept().next_back();
+        if let Some(last) = last
+            && self.segments[last].last_seqno < self.synced_max
+        {
+            // Durable events behind the end are gone without a trace of their keys.
+            let (file, offset) = (self.segments[last].file.clone(), self.segments[last].data_end.into());
+            let lost = (self.segments[last].last_seqno + 1, self.synced_max);
+            let what =
+                format!("events {} to {} were durable and are missing; all that is older is forgotten", lost.0, lost.1);
+            self.find(Finding { label: "V-OLDER", file, offset, what, damage: true });
+            self.forgotten_older += 1;
+            visitor.clear();
+            self.forget_all();
         }
         Ok(())
     }
@@ -575,6 +590,11 @@ impl Survey {
                     cut = Some((offset, first_seqno));
                     return ControlFlow::Break(());
                 }
+                if gap.loses_nothing() {
+                    // An empty batch, or one that only said what later ones say again.
+                    findings.push(("V-VOID", offset, error.to_string(), true));
+                    return ControlFlow::Continue(());
+                }
                 findings.push((label, offset, error.to_string(), true));
                 older += 1;
                 visitor.clear();
@@ -584,6 +604,25 @@ impl Survey {
             }
         })
         .map_err(|error| Error::io(format!("cannot read {name}"), error))?;
+        // A file that ends before its successor says it does: the same as a gap at its end.
+        if let Some(link) = successor
+            && cut.is_none()
+            && reached.next_seqno <= link.predecessor_last_seqno
+            && damaged_end <= reached.end_offset
+        {
+            let synced = reached.next_seqno <= synced_max;
+            let facts = RecordFacts { header_ok: false, payload_ok: false, named: false, synced };
+            let (label, verdict) = verdict::record(facts);
+            let expected = link.predecessor_end_offset;
+            let what = format!("expected batches up to offset {expected}, found none behind {}", reached.end_offset);
+            findings.push((label, reached.end_offset, what, verdict != RecordVerdict::Cut));
+            if verdict == RecordVerdict::Cut {
+                cut = Some((reached.end_offset, reached.next_seqno));
+            } else {
+                older += 1;
+                visitor.clear();
+            }
+        }
         self.clock_mark_s = clock_mark_s;
         self.forgotten_keys += keys;
         self.forgotten_older += older;
@@ -592,6 +631,7 @@ impl Survey {
             let follows = match label {
                 "V-KEY" => "the key is forgotten",
                 "V-OLDER" => "all that is older is forgotten",
+                "V-VOID" => "no event is lost",
                 _ => "the log ends here",
             };
             self.find(Finding {

@@ -69,7 +69,7 @@ pub struct SegmentFacts {
     pub has_batch: bool,
     /// No newer file is part of the chain.
     pub newest: bool,
-    /// Something later says that its first event was durable. Asked for only where the link is lost.
+    /// Something later says that its first known event was durable. Asked for only where the link is lost.
     pub synced: bool,
     /// How its link, if known, stands to the file before it.
     pub relation: Relation,
@@ -103,10 +103,10 @@ pub fn segment(facts: SegmentFacts) -> (&'static str, SegmentVerdict, bool) {
     }
     if !footer_ok && !link_ok {
         return match (has_batch, newest, synced) {
-            (true, _, true) => ("S-NOLINK", ScanForgetOlder, false),
-            (true, _, false) => ("S-NOLINK", CutBefore, true),
             (false, true, _) => ("S-SPARE", Spare, true),
-            (false, false, _) => ("S-HOLE", Hole, false),
+            (true, _, true) => ("S-NOLINK", ScanForgetOlder, false),
+            (false, false, true) => ("S-NOLINK", Hole, false),
+            (_, _, false) => ("S-NOLINK", CutBefore, true),
         };
     }
     let (label, verdict) = if footer_ok { ("S-TRUST", Trust) } else { ("S-SCAN", Scan) };
