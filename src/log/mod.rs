@@ -254,7 +254,9 @@ impl Log {
     /// Reserves room if there is some now and nobody waits for it.
     pub(crate) fn try_reserve(&self, class: Class, record_len: u64) -> Option<Reservation<'_>> {
         let cost = cost(record_len);
-        self.tail.lock().try_reserve(class, cost, None).then_some(Reservation { log: self, cost })
+        let granted = self.tail.lock().try_reserve(class, cost, None);
+        // Not `then_some`: a reservation that is made and dropped would give back room that nobody took.
+        granted.then(|| Reservation { log: self, cost })
     }
 
     /// Reserves room, in order of asking, waiting for the background threads to make some. `None` once the disk is off.
@@ -482,6 +484,7 @@ impl Log {
         let mut tail = self.tail.lock();
         while tail.written_seqno < seqno {
             self.latch.check()?;
+            tail.urgent = true;
             self.writer_work.notify_one();
             self.moved.wait(&mut tail);
         }
@@ -544,6 +547,7 @@ impl Log {
         let target = tail.buffer.end();
         while tail.buffer.freed() < target {
             self.latch.check()?;
+            tail.urgent = true;
             self.writer_work.notify_one();
             self.moved.wait(&mut tail);
         }
@@ -718,9 +722,10 @@ impl Log {
             self.writer_work.wait(&mut tail);
         }
         let little = tail.buffer.used() < self.plan.staging_bytes as u64;
-        if little && !tail.is_contended() && !stop() {
+        if little && !tail.urgent && !tail.is_contended() && !stop() {
             self.writer_work.wait_for(&mut tail, Duration::from_millis(1));
         }
+        tail.urgent = false;
     }
 
     /// Waits until maintenance may have something to do.

@@ -75,6 +75,8 @@ pub(crate) struct Tail {
     pub(crate) headroom: u64,
     pub(crate) batch_len_max: u64,
     pub(crate) queue: VecDeque<Extent>,
+    /// Somebody waits for what is in the buffer to be written, so the writer does not linger for more.
+    pub(crate) urgent: bool,
     batch: Option<OpenBatch>,
     // The place in the log.
     pub(crate) active: Arc<Segment>,
@@ -122,6 +124,7 @@ impl Tail {
             headroom,
             batch_len_max,
             queue: VecDeque::new(),
+            urgent: false,
             batch: None,
             active,
             offset: DATA_START as u32,
