@@ -50,11 +50,11 @@ mod real {
 
     /// Waiting is not modelled: the pieces under loom never block on a condition.
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(parking_lot::Condvar);
+    pub(crate) struct Condvar;
 
     impl Condvar {
         pub(crate) fn new() -> Self {
-            Self::default()
+            Self
         }
         pub(crate) fn notify_all(&self) {}
         pub(crate) fn notify_one(&self) {}
