@@ -59,6 +59,11 @@ impl Charge {
         self.bytes
     }
 
+    /// Leaves the bytes charged for as long as the budget lives.
+    pub(crate) fn keep(mut self) {
+        self.bytes = 0;
+    }
+
     /// Gives back all but `bytes`. Growing is not possible this way.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         assert!(bytes <= self.bytes, "a charge only shrinks: {} to {bytes}", self.bytes);
@@ -102,6 +107,14 @@ mod tests {
         assert_eq!((charge.bytes(), budget.used_bytes()), (30, 30));
         drop(charge);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_kept_charge_stays_and_does_not_keep_the_budget_alive() {
+        let budget = Budget::new(100);
+        budget.try_charge(80).expect("80 of 100").keep();
+        assert_eq!(budget.used_bytes(), 80);
+        assert_eq!(Arc::strong_count(&budget.0), 1);
     }
 }
 

@@ -79,7 +79,8 @@ impl Model {
             None => steps.last_mut().expect("as above").may_hold = vec![Some(version)],
             Some((first, last)) => {
                 // Only one version is held at a time: the crash came after the step that made it and before the next one.
-                let Some(index) = steps.iter().rposition(|step| step.at <= *last && step.may_hold.contains(&Some(version)))
+                let Some(index) =
+                    steps.iter().rposition(|step| step.at <= *last && step.may_hold.contains(&Some(version)))
                 else {
                     return;
                 };

@@ -150,8 +150,9 @@ impl Player {
         match *op {
             Op::Insert(key, len) => self.insert(key, len, None),
             Op::InsertFor(key, len, seconds) => self.insert(key, len, Some(seconds)),
-            Op::InsertRange(key, count, len) => (0..u16::from(count) % 64)
-                .for_each(|index| self.insert(key.wrapping_add(index), len % 2048, None)),
+            Op::InsertRange(key, count, len) => {
+                (0..u16::from(count) % 64).for_each(|index| self.insert(key.wrapping_add(index), len % 2048, None))
+            }
             Op::Remove(key) => self.remove(key % KEY_COUNT),
             Op::Get(key) => self.look(key % KEY_COUNT, false),
             Op::Peek(key) => self.look(key % KEY_COUNT, true),

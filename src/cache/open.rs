@@ -104,8 +104,8 @@ fn open_locked(
     let overhead = budget
         .try_charge(super::plan::DISK_OVERHEAD_BYTES)
         .expect("the plan leaves room for the identity and the lock");
-    // Held as long as the budget: the files are never removed.
-    std::mem::forget(overhead);
+    // These files are never removed.
+    overhead.keep();
 
     let log_plan = &disk_plan.log;
     let room = Room {
