@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// Keys are below this.
-pub const KEY_COUNT: u16 = 80;
+pub const KEY_COUNT: u16 = 40;
 /// Versions of a key are below this.
-const VERSION_COUNT: u16 = 5;
+const VERSION_COUNT: u16 = 4;
 
 /// Files, by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
