@@ -405,6 +405,9 @@ impl Core {
         for shard in &mut shards {
             shard.clear();
         }
+        if let Some(log) = &self.log {
+            log.forget_all_live();
+        }
         drop(shards);
         self.settle(appended, TierOutcome::Stored);
     }

@@ -315,6 +315,13 @@ impl Log {
         }
     }
 
+    /// Notes that the index names no record any more. Called under the locks of all shards.
+    pub(crate) fn forget_all_live(&self) {
+        for segment in &self.tail.lock().order {
+            segment.live_count.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Which segment a location is in, by age: smaller is older.
     pub(crate) fn age(&self, location: Location) -> u64 {
         self.segments.pin(location.segment).map_or(0, |segment| segment.header.number.into())
