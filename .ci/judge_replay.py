@@ -46,11 +46,13 @@ def judge(folder):
     heads = ["trace", "budget", "stop", "requests", "hit", "before", "after", "control", "open ms", "anon MiB", "disk MiB"]
     heads += ["retired", "lost", ""]
     rows, bad = [], []
+    retired_count = 0
     for path in paths:
         name, budget, how, _ = path.name.split(".")
         report = json.loads(path.read_text())
         restart = report["restart"]
         complaints = list(broken(report))
+        retired_count += report["segments_retired"]
         bad += [f"{name}, {budget} budgets, {how}: {complaint}" for complaint in complaints]
         ratios = [report["hit_ratio"], *(restart[f"hit_ratio_{when}"] for when in ("before", "after", "control"))]
         rows.append(
@@ -63,6 +65,8 @@ def judge(folder):
     for row in [heads, *rows]:
         cells = [cell.ljust(width) if column < 3 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths))]
         print("  ".join(cells).rstrip())
+    if retired_count == 0:
+        bad.append("no replay retired a segment: none of them was long enough to tell")
     if bad:
         print("\n".join(["", "Promises broken:", *bad]))
         return 1
