@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
 use crate::log::{Class, Log, Prepared, Reservation};
-use crate::sync::{Arc, Ordering, Worker};
+use crate::sync::{Ordering, PlainArc, Worker};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -44,7 +44,7 @@ impl Core {
             // A pin lasts for a copy: rather than retire another segment, let the reader finish.
             if log.has_retired() && waits < 10_000 {
                 waits += 1;
-                std::thread::yield_now();
+                crate::sync::yield_now();
                 continue;
             }
             // One segment's room is one segment, give or take the last's shorter file: more would be paid for nothing on a disk that others fill.
@@ -182,12 +182,12 @@ impl Core {
     // -- threads
 
     /// Starts the background threads.
-    pub(crate) fn start_threads(self: &Arc<Self>) -> Result<Vec<Worker>, Error> {
+    pub(crate) fn start_threads(self: &PlainArc<Self>) -> Result<Vec<Worker>, Error> {
         if self.log.is_none() || self.is_inline() {
             return Ok(Vec::new());
         }
         let start = |name: &str, body: fn(&Core, &Log)| {
-            let core = Arc::clone(self);
+            let core = PlainArc::clone(self);
             Worker::start(name, move || {
                 let Some(log) = &core.log else { return };
                 let stop = || core.stopping.load(Ordering::Relaxed);

@@ -70,7 +70,7 @@ impl Plan {
 
     /// `None` if the memory does not suffice.
     fn for_memory(settings: &Builder, memory_bytes: u64, with_disk: bool) -> Result<Option<Self>, Error> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = crate::sync::core_count();
         let by_memory = usize::try_from(memory_bytes / (4 << 20)).unwrap_or(usize::MAX).max(1);
         let default = (4 * cores).next_power_of_two().min(1 << by_memory.ilog2());
         let shard_count = settings.shard_count.unwrap_or(default);

@@ -42,6 +42,7 @@ pub(crate) struct MemoryTier {
     table: Table,
     rings: Rings,
     policy: S3Fifo,
+    /// The largest entry (key, value and header) that the tier takes: an eighth of the arena.
     entry_bytes_max: usize,
     capacity_bytes: usize,
     dead_bytes: usize,
@@ -239,19 +240,9 @@ impl MemoryTier {
         self.capacity_bytes as u64
     }
 
-    /// Bytes of the arena that entries take, holes included.
-    pub(crate) fn used_bytes(&self) -> u64 {
-        self.rings.used_bytes() as u64
-    }
-
-    /// The same without holes.
+    /// Bytes of the arena that entries take, holes not included.
     pub(crate) fn live_bytes(&self) -> u64 {
         (self.rings.used_bytes() - self.dead_bytes) as u64
-    }
-
-    /// The largest entry (key, value and header) that the tier takes: an eighth of the arena.
-    pub(crate) fn entry_bytes_max(&self) -> u64 {
-        self.entry_bytes_max as u64
     }
 
     /// All memory that this tier takes; at most the total that was split.
