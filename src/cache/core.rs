@@ -9,7 +9,7 @@
 use super::builder::{Durability, Maintenance, WhenBehind};
 use super::outcome::{EntryOptions, InsertOutcome, Refusal, TierOutcome};
 use crate::clock::Clock;
-use crate::compaction::CompactionCounters;
+use crate::compaction::{CompactionCounters, Owed, Refill};
 use crate::counters::Counter;
 use crate::error::{Error, ErrorKind};
 use crate::format::location::Location;
@@ -19,7 +19,7 @@ use crate::log::{Appended, Class, Found, Log, Reservation};
 use crate::observe::RecoveryReport;
 use crate::shard::memory::Inserted;
 use crate::shard::{Indexed, Shards};
-use crate::sync::{Arc, Condvar, Mutex, Ordering, PlainAtomicBool, PlainAtomicU32, RwLock};
+use crate::sync::{Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -40,10 +40,10 @@ pub(crate) struct CoreCounters {
 pub(crate) struct Core {
     pub(crate) shards: Shards,
     pub(crate) log: Option<Log>,
-    pub(crate) disk: Option<Arc<dyn crate::disk::Disk>>,
+    pub(crate) disk: Option<PlainArc<dyn crate::disk::Disk>>,
     pub(crate) salt: u64,
     pub(crate) epoch_unix_ms: u64,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: PlainArc<dyn Clock>,
     /// Highest time seen, in seconds since the epoch: time never goes back.
     pub(crate) latest_s: PlainAtomicU32,
     pub(crate) durability: Durability,
@@ -60,10 +60,12 @@ pub(crate) struct Core {
     pub(crate) index_crowded: PlainAtomicBool,
     /// One retirement at a time.
     pub(crate) retiring: Mutex<()>,
-    /// Waiters for a retirement under way elsewhere.
-    pub(crate) retired: Condvar,
+    /// What is still to be read back into memory after a restart.
+    pub(crate) refill: Mutex<Option<Refill>>,
     pub(crate) counters: CoreCounters,
     pub(crate) compaction: CompactionCounters,
+    /// Values to be appended again when there is room.
+    pub(crate) owed: Owed,
     pub(crate) recovery: RecoveryReport,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) fixed_bytes: u64,
@@ -315,7 +317,7 @@ impl Core {
         let current = shard.index_find(hash).is_some_and(|found| found.location == candidate.location.pack());
         if current
             && !shard.memory.holds(hash, key)
-            && shard.memory.insert(hash, key, value, expiry_s, now_s) == Inserted::Stored
+            && shard.memory.promote(hash, key, value, expiry_s, now_s) == Inserted::Stored
         {
             drop(shard);
             self.shards.counters(hash).promotions.one();
@@ -344,7 +346,11 @@ impl Core {
             Inserted::Oversize => TierOutcome::Refused(Refusal::Oversize),
         };
         let (disk, appended, indexed) = match room {
-            Room::None(outcome) => (outcome, None, Indexed::default()),
+            Room::None(outcome) => {
+                // The log is off and read no more; but who read the older value before it went off must not promote it now.
+                let dropped = shard.index_clear(hash);
+                (outcome, None, Indexed { dropped, ..Indexed::default() })
+            }
             Room::Value(room) => {
                 let log = self.log.as_ref().expect("room comes from a log");
                 let appended = log.append(room, &header, [key, value]);
@@ -467,8 +473,8 @@ impl Core {
                 log.append_synced_mark(room);
             }
         }
-        if self.is_inline() && appended.spare_missing {
-            done = done.and_then(|()| self.make_spare(super::maintain::Haste::No));
+        if self.is_inline() && appended.room_due {
+            done = done.and_then(|()| self.make_room_ahead());
         }
         match done {
             Ok(()) => outcome,
@@ -570,7 +576,7 @@ impl Core {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     location: Location,
-    segment: Arc<crate::log::Segment>,
+    segment: crate::sync::Arc<crate::log::Segment>,
     promote: bool,
 }
 
@@ -578,4 +584,31 @@ pub(crate) struct Candidate {
 struct Promotion {
     candidate: Candidate,
     expiry_s: u32,
+}
+
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests {
+    use super::*;
+    use crate::{Cache, disk::SimDisk};
+
+    #[test]
+    fn a_promotion_that_was_under_way_when_the_disk_went_off_brings_no_older_value_back() {
+        let settings = Cache::builder().memory_bytes(4 << 20).disk_bytes(2 << 20).shards(1);
+        let settings = settings.maintenance(Maintenance::Manual);
+        let cache = settings.open_on(PlainArc::new(SimDisk::new(1))).expect("an empty disk");
+        let core = cache.core();
+        let (key, hash) = (b"key", key_hash(core.salt, b"key"));
+        cache.insert(key, "old");
+        core.shards.write(hash).memory.remove(hash, key);
+        // A reader finds the old value on disk and reads it ...
+        let candidate = core.find_on_disk(&core.shards.read(hash), hash, Touch::Yes).expect("it is in the log");
+        let log = core.log.as_ref().expect("with a disk tier");
+        log.give_up("test", std::io::Error::other("test"));
+        // ... then the key gets a value that neither tier takes ...
+        let outcome = cache.insert(key, vec![0; 4 << 20]);
+        assert!(!outcome.is_stored());
+        // ... and only now the reader promotes what it read.
+        core.promote(hash, key, b"old", Promotion { candidate, expiry_s: 0 });
+        assert_eq!(cache.get(key), None, "an older value is never served again, whatever the outcome said");
+    }
 }

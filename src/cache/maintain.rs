@@ -9,10 +9,19 @@ use crate::compaction::{Keep, retire_oldest};
 use crate::error::{Error, ErrorKind};
 use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
-use crate::log::{Class, Log, Prepared};
-use crate::sync::{Arc, Ordering, Worker};
+use crate::log::{Class, Log, Prepared, Reservation};
+use crate::sync::{Ordering, PlainArc, Worker};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Whose thread takes a step: one that others wait for to write cannot wait for the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hands {
+    /// The writer's, or a caller's where there is no writer.
+    Writer,
+    /// Maintenance's.
+    Maintenance,
+}
 
 /// How soon room is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +45,7 @@ impl Core {
             // A pin lasts for a copy: rather than retire another segment, let the reader finish.
             if log.has_retired() && waits < 10_000 {
                 waits += 1;
-                std::thread::yield_now();
+                crate::sync::yield_now();
                 continue;
             }
             // One segment's room is one segment, give or take the last's shorter file, and many where restarts left short ones: until that much is
@@ -47,6 +56,10 @@ impl Core {
                 retired += 1;
                 continue;
             }
+            if !self.is_inline() && log.has_unsealed() {
+                // All there is waits for the writer, and then for its footer: whoever asked asks again when they have come further.
+                return Ok(());
+            }
             let full = io::Error::from(io::ErrorKind::StorageFull);
             return Err(log.give_up("no room for a segment, though the oldest were retired", full));
         }
@@ -54,8 +67,14 @@ impl Core {
 
     /// Retires the oldest segment. Seals it first if need be.
     fn retire(&self, haste: Haste, reinsert_bytes_max: u64) -> Result<bool, Error> {
-        let Some(log) = &self.log else { return Ok(false) };
+        let hands = if self.is_inline() { Hands::Writer } else { Hands::Maintenance };
         let _one = self.retiring.lock();
+        self.retire_by(hands, haste, reinsert_bytes_max)
+    }
+
+    /// The same, for one who holds the lock for it.
+    fn retire_by(&self, by: Hands, haste: Haste, reinsert_bytes_max: u64) -> Result<bool, Error> {
+        let Some(log) = &self.log else { return Ok(false) };
         if log.oldest_sealed().is_none() {
             if self.is_inline() {
                 log.write_all()?;
@@ -66,7 +85,52 @@ impl Core {
             Haste::No => Keep::HeldByMemory { bytes_max: reinsert_bytes_max },
             Haste::Yes => Keep::Nothing,
         };
-        retire_oldest(&self.shards, log, keep, self.now_s(), &self.compaction)
+        self.with_room(log, by, |reserve| {
+            retire_oldest(&self.shards, log, keep, reserve, &self.owed, self.now_s(), &self.compaction)
+        })
+    }
+
+    /// Calls `act` with a way to get room for what is appended again.
+    fn with_room<'a, T>(
+        &self,
+        log: &'a Log,
+        by: Hands,
+        act: impl FnOnce(&dyn Fn(u64) -> Option<Reservation<'a>>) -> T,
+    ) -> T {
+        let write = || {
+            // A failure has tripped the latch, which is asked next.
+            let _ = log.write_step();
+        };
+        let write: Option<&dyn Fn()> = if by == Hands::Writer { Some(&write) } else { None };
+        act(&|record_len| log.reserve_ahead(record_len, write))
+    }
+
+    /// Appends again what is owed to the log, up to a bound. Returns whether there was anything.
+    fn pay_owed(&self, log: &Log) -> bool {
+        const STEP_BYTES_MAX: u64 = 256 << 10;
+        let hands = if self.is_inline() { Hands::Writer } else { Hands::Maintenance };
+        self.with_room(log, hands, |reserve| {
+            let mut paid = 0;
+            while paid < STEP_BYTES_MAX && !log.needs_spare() {
+                match self.owed.pay_one(&self.shards, log, reserve, self.now_s()) {
+                    Some(bytes) => paid += bytes,
+                    None => break,
+                }
+            }
+            paid > 0
+        })
+    }
+
+    /// Makes the spare, and then room in the budget for one more segment, so that the oldest goes while there is time to keep what it is worth.
+    pub(crate) fn make_room_ahead(&self) -> Result<(), Error> {
+        let Some(log) = &self.log else { return Ok(()) };
+        if log.needs_spare() {
+            self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
+        }
+        if log.needs_room() && !log.has_retired() {
+            self.retire(Haste::No, u64::from(log.plan().segment_len_bytes) / 2)?;
+        }
+        Ok(())
     }
 
     /// Retires the oldest segment if the index of the log is almost full.
@@ -86,13 +150,19 @@ impl Core {
         if log.write_step()? || log.seal_step()? || self.relieve_index()? {
             return Ok(true);
         }
-        if !log.needs_spare() {
-            return Ok(false);
-        }
-        if log.prepare_step()? == Prepared::Ready {
+        if let Some(refill) = self.refill.lock().as_mut()
+            && refill.step(&self.shards, log, self.now_s())
+        {
             return Ok(true);
         }
-        self.retire(Haste::No, reinsert_bytes_max)
+        if self.pay_owed(log) {
+            return Ok(true);
+        }
+        if log.needs_spare() && log.prepare_step()? == Prepared::Ready {
+            return Ok(true);
+        }
+        log.reap();
+        if log.needs_room() { self.retire(Haste::No, reinsert_bytes_max) } else { Ok(false) }
     }
 
     /// Takes bounded steps in the caller's thread.
@@ -116,12 +186,12 @@ impl Core {
     // -- threads
 
     /// Starts the background threads.
-    pub(crate) fn start_threads(self: &Arc<Self>) -> Result<Vec<Worker>, Error> {
+    pub(crate) fn start_threads(self: &PlainArc<Self>) -> Result<Vec<Worker>, Error> {
         if self.log.is_none() || self.is_inline() {
             return Ok(Vec::new());
         }
         let start = |name: &str, body: fn(&Core, &Log)| {
-            let core = Arc::clone(self);
+            let core = PlainArc::clone(self);
             Worker::start(name, move || {
                 let Some(log) = &core.log else { return };
                 let stop = || core.stopping.load(Ordering::Relaxed);
@@ -156,8 +226,9 @@ impl Core {
         while !stop() {
             log.wait_for_writer_work(&stop);
             let step = log.write_step().and_then(|wrote| {
-                if log.is_contended() && log.needs_spare() {
-                    self.make_spare(Haste::Yes)?;
+                // Only when nothing waits to be written: making a segment takes syncs, and who waits for room in the buffer waits for the writer.
+                if !wrote && log.is_contended() && log.needs_spare() {
+                    self.lend_a_hand(log)?;
                 }
                 Ok(wrote)
             });
@@ -167,25 +238,45 @@ impl Core {
         }
     }
 
+    /// Makes the segment that callers wait for, where maintenance is busy with a slow sync. Never waits for maintenance, which may wait for the writer.
+    fn lend_a_hand(&self, log: &Log) -> Result<(), Error> {
+        if log.prepare_step()? == Prepared::NeedsRetirement
+            && !log.has_retired()
+            && let Some(_one) = self.retiring.try_lock()
+        {
+            self.retire_by(Hands::Writer, Haste::Yes, 0)?;
+        }
+        Ok(())
+    }
+
     fn run_maintenance(&self, log: &Log) {
         let stop = || self.stopping.load(Ordering::Relaxed);
         while !stop() {
             let step = (|| {
                 let mut busy = false;
-                // The spare first: a seal may take long.
-                if log.needs_spare() {
-                    self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
-                    busy = true;
+                // Room first: a seal may take long.
+                log.reap();
+                if log.needs_room() && (!self.is_closed() || log.is_contended()) {
+                    self.make_room_ahead()?;
+                    busy = !log.needs_spare();
+                } else if log.needs_spare() {
+                    busy = log.prepare_step()? == Prepared::Ready;
                 }
                 busy |= self.relieve_index()?;
                 busy |= log.seal_step()?;
-                log.reap();
+                busy |= self.pay_owed(log);
+                if let Some(refill) = self.refill.lock().as_mut() {
+                    busy |= refill.step(&self.shards, log, self.now_s());
+                }
                 log.note_clock(self.now_s());
                 Ok::<bool, Error>(busy)
             })();
             match step {
                 Ok(true) => {}
-                Ok(false) => log.wait_for_maintenance_work(log.has_retired(), &stop),
+                Ok(false) => {
+                    let woken = || stop() || self.index_crowded.load(Ordering::Relaxed);
+                    log.wait_for_maintenance_work(log.has_retired(), &woken);
+                }
                 Err(_) => log.wait_for_stop(&stop),
             }
         }
@@ -201,8 +292,15 @@ impl Core {
         }
         self.closed.store(true, Ordering::Relaxed);
         let mut result = Ok(());
+        let live_before = self.compaction.dropped_live_count.get();
         if let Some(log) = &self.log {
-            result = log.latch.check().and_then(|()| self.append_memory(log)).and_then(|()| self.flush_open());
+            result = log
+                .latch
+                .check()
+                .and_then(|()| self.append_memory(log))
+                .and_then(|()| self.flush_open())
+                .and_then(|()| self.leave_room(log));
+            self.counters.dropped_at_close.add(self.compaction.dropped_live_count.get() - live_before);
         }
         self.stop_threads(workers);
         if let Some(disk) = &self.disk {
@@ -211,9 +309,20 @@ impl Core {
         result
     }
 
+    /// Makes sure that the next open has room for a fresh segment without letting anything go uncounted: the room of the spare.
+    fn leave_room(&self, log: &Log) -> Result<(), Error> {
+        while log.needs_spare() && log.prepare_step()? == Prepared::NeedsRetirement {
+            if !self.retire(Haste::Yes, 0)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Appends the entries that only memory holds, without letting anything else go for them.
     fn append_memory(&self, log: &Log) -> Result<(), Error> {
         let now_s = self.now_s();
+        let (mut retired, retired_max) = (0, log.snapshot().segment_count / 4);
         loop {
             let (mut appended, mut left) = (0u64, 0u64);
             for (lock, _) in self.shards.iter() {
@@ -248,8 +357,14 @@ impl Core {
             } else {
                 log.wait_drained()?
             };
-            let room = !log.needs_spare() || log.prepare_step()? == Prepared::Ready;
-            if appended == 0 || !room {
+            if log.needs_spare() && log.prepare_step()? == Prepared::NeedsRetirement {
+                // What memory held to the last is worth more than the oldest segment, within reason.
+                if retired >= retired_max || !self.retire(Haste::Yes, 0)? {
+                    self.counters.dropped_at_close.add(left);
+                    return Ok(());
+                }
+                retired += 1;
+            } else if appended == 0 {
                 self.counters.dropped_at_close.add(left);
                 return Ok(());
             }

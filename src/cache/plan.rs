@@ -18,8 +18,8 @@ const PINNED_SEGMENTS: u64 = 8;
 const SEGMENT_STATE_BYTES: u64 = 512;
 /// A scan window, gathered footer entries and a footer read back: what sealing and retiring take while they run.
 const WORKING_BYTES: u64 = (256 << 10) + (128 << 10);
-/// State of the cache itself, its threads' first pages, one shard's lock and counters.
-const FIXED_BYTES: u64 = 64 << 10;
+/// State of the cache itself, its threads' first pages, the list of what is owed to the log.
+const FIXED_BYTES: u64 = (64 << 10) + (32 << 10);
 const SHARD_BYTES: u64 = 512;
 
 /// All sizes.
@@ -70,7 +70,7 @@ impl Plan {
 
     /// `None` if the memory does not suffice.
     fn for_memory(settings: &Builder, memory_bytes: u64, with_disk: bool) -> Result<Option<Self>, Error> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = crate::sync::core_count();
         let by_memory = usize::try_from(memory_bytes / (4 << 20)).unwrap_or(usize::MAX).max(1);
         let default = (4 * cores).next_power_of_two().min(1 << by_memory.ilog2());
         let shard_count = settings.shard_count.unwrap_or(default);

@@ -3,12 +3,18 @@
 //! Knows: shards, the log. Does not know: threads, configuration. Foreground requests never wait for reinsertion: it takes room only where there
 //! is some at once, and copies outside every lock.
 
+mod owed;
+mod refill;
+
+pub(crate) use owed::Owed;
+pub(crate) use refill::Refill;
+
 use crate::counters::Counter;
 use crate::error::Error;
 use crate::format::footer::FooterEntry;
 use crate::format::location::Location;
 use crate::format::record::{RecordHeader, RecordKind};
-use crate::log::{Class, Log, Segment};
+use crate::log::{Log, Reservation, Segment};
 use crate::shard::Shards;
 use crate::sync::Arc;
 
@@ -36,10 +42,14 @@ pub(crate) enum Keep {
 }
 
 /// Retires the oldest segment if it is sealed. Returns whether one went.
-pub(crate) fn retire_oldest(
+///
+/// `reserve` gives room for a record of some length that is appended again, or none.
+pub(crate) fn retire_oldest<'a>(
     shards: &Shards,
-    log: &Log,
+    log: &'a Log,
     keep: Keep,
+    reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
+    owed: &Owed,
     now_s: u32,
     counters: &CompactionCounters,
 ) -> Result<bool, Error> {
@@ -49,8 +59,13 @@ pub(crate) fn retire_oldest(
         Keep::Nothing => 0,
     };
     let read = log.entries(&segment, &mut |entries| {
+        if log.is_contended() && log.needs_spare() {
+            // Requests wait for the room that this segment holds: it goes as fast as it can (D10).
+            bytes_left = 0;
+        }
         for entry in entries.iter().filter(|entry| entry.kind == RecordKind::Put) {
-            bytes_left = bytes_left.saturating_sub(visit(shards, log, &segment, entry, bytes_left, now_s, counters));
+            bytes_left = bytes_left
+                .saturating_sub(visit(shards, log, &segment, entry, bytes_left, reserve, owed, now_s, counters));
         }
     });
     if read.is_err() {
@@ -67,12 +82,15 @@ pub(crate) fn retire_oldest(
 }
 
 /// Reinserts or forgets one record. Returns the bytes that were appended for it.
-fn visit(
+#[allow(clippy::too_many_arguments, reason = "one record's part of retire_oldest, whose arguments these are")]
+fn visit<'a>(
     shards: &Shards,
-    log: &Log,
+    log: &'a Log,
     segment: &Arc<Segment>,
     entry: &FooterEntry,
     bytes_left: u64,
+    reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
+    owed: &Owed,
     now_s: u32,
     counters: &CompactionCounters,
 ) -> u64 {
@@ -80,20 +98,21 @@ fn visit(
     let hash = entry.key_hash;
     let is_live =
         |shard: &crate::shard::Shard| shard.index_find(hash).is_some_and(|found| found.location == location.pack());
-    let wanted = {
+    let held = {
         let shard = shards.read(hash);
         if !is_live(&shard) {
             return 0;
         }
-        bytes_left > 0 && shard.memory.may_hold(hash)
+        shard.memory.may_hold(hash)
     };
-    if wanted
+    if held
+        && bytes_left > 0
         && let Some((header, payload)) = log.copy_record(segment, entry.offset)
         && header.kind == RecordKind::Put
         && header.key_hash == hash
         && (header.expiry_s == 0 || header.expiry_s > now_s)
         && header.record_len() <= bytes_left
-        && let Some(room) = log.try_reserve(Class::Value, header.record_len())
+        && let Some(room) = reserve(header.record_len())
     {
         let (key, value) = payload.split_at(usize::from(header.key_len));
         let mut shard = shards.write(hash);
@@ -113,6 +132,9 @@ fn visit(
     }
     if shards.write(hash).index_clear_if(hash, location) {
         counters.dropped_live_count.one();
+        if held {
+            owed.push(hash);
+        }
     }
     0
 }

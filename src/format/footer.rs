@@ -5,7 +5,7 @@ use super::codec::{self, Builder, Fields};
 use super::decode_error::{DecodeError, Fault};
 use super::identity::check_version;
 use super::record::RecordKind;
-use super::segment::{DATA_START, Link, SegmentHeader, check_len_bytes};
+use super::segment::{DATA_START, Link, SegmentHeader, check_len_bytes, check_store_id};
 use super::{ALIGN_BYTES, FORMAT_VERSION, align_up, checksum};
 
 const TAIL: &str = "footer tail";
@@ -29,12 +29,16 @@ pub struct FooterEntry {
     pub offset: u32,
     /// What happened.
     pub kind: RecordKind,
+    /// Whether compaction wrote the record: memory held it then.
+    pub reinserted: bool,
 }
 
 impl FooterEntry {
     /// Encodes the entry.
     pub fn encode(&self) -> [u8; ENTRY_LEN] {
-        let place = (self.offset / ALIGN_BYTES as u32) | (u32::from(self.kind.code()) << 27);
+        let place = (self.offset / ALIGN_BYTES as u32)
+            | (u32::from(self.kind.code()) << 27)
+            | (u32::from(self.reinserted) << 31);
         Builder::<ENTRY_LEN>::new().u64(self.key_hash).u32(place).finish()
     }
 
@@ -43,12 +47,12 @@ impl FooterEntry {
         let mut fields = Fields::new(bytes);
         let (key_hash, place) = (fields.u64(), fields.u32());
         let bad = DecodeError::new(ENTRIES, Fault::Field { field: "place", found: place.into() });
-        let kind = RecordKind::from_code((place >> 27) as u8).ok_or(bad)?;
+        let kind = RecordKind::from_code((place >> 27) as u8 & 0xf).ok_or(bad)?;
         let offset = (place & ((1 << 27) - 1)).checked_mul(ALIGN_BYTES as u32).ok_or(bad)?;
         if u64::from(offset) < DATA_START {
             return Err(bad);
         }
-        Ok(Self { key_hash, offset, kind })
+        Ok(Self { key_hash, offset, kind, reinserted: place >> 31 == 1 })
     }
 }
 
@@ -99,9 +103,10 @@ impl FooterTail {
         }
         checksum::verify(TAIL, Seed(store_id), offset, raw)?;
         let mut fields = Fields::new(&raw[8..]);
-        let (uid, store_id, number, version) = (fields.bytes(), fields.bytes(), fields.u32(), fields.u32());
+        let (uid, named_store_id, number, version) = (fields.bytes(), fields.bytes(), fields.u32(), fields.u32());
         let (len_bytes, clock_mark_s) = (fields.u32(), fields.u32());
         check_version(TAIL, version, fields.u64())?;
+        check_store_id(TAIL, named_store_id, store_id)?;
         check_len_bytes(TAIL, len_bytes)?;
         let (predecessor_number, predecessor_end_offset) = (fields.u32(), fields.u32());
         let (predecessor_uid, predecessor_last_seqno) = (fields.bytes(), fields.u64());
@@ -171,8 +176,8 @@ mod tests {
     #[test]
     fn a_footer_round_trips_and_every_flipped_bit_is_seen() {
         let entries = [
-            FooterEntry { key_hash: 7, offset: 752, kind: RecordKind::Put },
-            FooterEntry { key_hash: 0, offset: (1 << 30) - 16, kind: RecordKind::Clear },
+            FooterEntry { key_hash: 7, offset: 752, kind: RecordKind::Put, reinserted: true },
+            FooterEntry { key_hash: 0, offset: (1 << 30) - 16, kind: RecordKind::Clear, reinserted: false },
         ];
         let mut bytes = Vec::new();
         for entry in entries {

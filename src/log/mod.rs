@@ -14,7 +14,7 @@ mod segment;
 mod tail;
 mod watermark;
 
-pub(crate) use scan::{Depth, Item};
+pub(crate) use scan::Depth;
 pub(crate) use seal::seal;
 pub(crate) use segment::{End, Found, Segment, Source};
 pub(crate) use tail::{Class, cost};
@@ -30,7 +30,7 @@ use crate::format::names;
 use crate::format::record::{RecordHeader, RecordKind};
 use crate::format::segment::{HEADER_OFFSETS, Link, SegmentHeader};
 use crate::random::Random;
-use crate::sync::{Arc, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, Condvar, Mutex, Ordering, PlainArc};
 use pins::{Pin, PinTable, Retired};
 use std::collections::VecDeque;
 use std::io;
@@ -101,7 +101,7 @@ pub(crate) struct LogCounters {
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Log {
-    disk: Arc<dyn Disk>,
+    disk: PlainArc<dyn Disk>,
     identity: Identity,
     plan: LogPlan,
     budget: Budget,
@@ -145,8 +145,8 @@ impl Drop for Reservation<'_> {
 pub(crate) struct Appended {
     pub(crate) location: Location,
     pub(crate) seqno: u64,
-    /// The log has moved into the spare, and there is no other yet.
-    pub(crate) spare_missing: bool,
+    /// A spare, or room for one more, is due.
+    pub(crate) room_due: bool,
 }
 
 /// What came of preparing a segment.
@@ -162,8 +162,9 @@ impl Log {
     /// A log that goes on behind `recovered` (oldest first) in a fresh segment.
     ///
     /// `number` is the fresh segment's, `link` what it follows.
+    #[allow(clippy::too_many_arguments, reason = "the parts of a log, brought together in one place")]
     pub(crate) fn start(
-        disk: Arc<dyn Disk>,
+        disk: PlainArc<dyn Disk>,
         identity: Identity,
         plan: LogPlan,
         budget: Budget,
@@ -179,7 +180,7 @@ impl Log {
         for Recovered { tail, name, live_count } in &recovered {
             let file_name = names::segment(tail.header.number);
             let context = || format!("cannot open {file_name}");
-            let file: Arc<dyn DiskFile> =
+            let file: PlainArc<dyn DiskFile> =
                 disk.open(&file_name, crate::disk::Access::Read).map_err(|error| Error::io(context(), error))?.into();
             let allocated = file.allocated_bytes().map_err(|error| Error::io(context(), error))?;
             let charge = budget.try_charge(allocated).ok_or_else(|| {
@@ -244,10 +245,6 @@ impl Log {
         &self.plan
     }
 
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -286,6 +283,56 @@ impl Log {
         }
     }
 
+    /// Reserves room for a record that is appended again, ahead of those who wait, as there is a bound on such bytes. Waits for the writer, or calls
+    /// `write` where the caller is the writer; not for a segment: where that has no room, this is `None` at once.
+    pub(crate) fn reserve_ahead(&self, record_len: u64, write: Option<&dyn Fn()>) -> Option<Reservation<'_>> {
+        let cost = cost(record_len);
+        let mut tail = self.tail.lock();
+        let ticket = tail.take_first_ticket();
+        let granted = loop {
+            if self.latch.is_tripped() || !tail.segment_has_room(cost) {
+                break false;
+            }
+            if tail.try_reserve(Class::Value, cost, Some(ticket)) {
+                break true;
+            }
+            match write {
+                Some(write) => {
+                    drop(tail);
+                    write();
+                    tail = self.tail.lock();
+                }
+                None => {
+                    tail.urgent = true;
+                    self.writer_work.notify_one();
+                    self.moved.wait(&mut tail);
+                }
+            }
+        };
+        if !granted {
+            tail.drop_ticket(ticket);
+        }
+        if tail.is_contended() {
+            self.moved.notify_all();
+        }
+        granted.then(|| Reservation { log: self, cost })
+    }
+
+    /// Whether the next segment's room should be made now: ahead of need, but because of what was appended, not because the store was opened.
+    fn is_room_due(&self, tail: &Tail) -> bool {
+        (tail.is_quarter_full() || tail.is_contended()) && (tail.spare.is_none() || self.is_budget_low())
+    }
+
+    /// Whether a spare, or room for one more, is due.
+    pub(crate) fn needs_room(&self) -> bool {
+        !self.latch.is_tripped() && self.is_room_due(&self.tail.lock())
+    }
+
+    /// Whether the budget has no room for another segment.
+    pub(crate) fn is_budget_low(&self) -> bool {
+        self.budget.limit_bytes() - self.budget.used_bytes() < self.plan.segment_charge_bytes()
+    }
+
     /// Appends an event with its reserved room. Called under the lock of the key's shard, or of all shards.
     pub(crate) fn append(&self, reservation: Reservation<'_>, header: &RecordHeader, payload: [&[u8]; 2]) -> Appended {
         let mut tail = self.tail.lock();
@@ -300,15 +347,15 @@ impl Log {
                 self.counters.accepted_bytes.add(header.payload_len());
             }
         }
-        let spare_missing = tail.spare.is_none();
+        let room_due = self.is_room_due(&tail);
         drop(tail);
-        if spare_missing {
+        if room_due {
             self.maintenance_work.notify_one();
         }
         if wake {
             self.writer_work.notify_one();
         }
-        Appended { location: Location { segment: segment_name, offset }, seqno, spare_missing }
+        Appended { location: Location { segment: segment_name, offset }, seqno, room_due }
     }
 
     /// Notes that the index names no record any more. Called under the locks of all shards.
@@ -441,7 +488,14 @@ impl Log {
             file.write_at(offset.into(), &staging[..copied as usize])?;
             while copied < len {
                 let step = (len - copied).min(staging.len() as u64);
-                self.tail.lock().buffer.copy_out(stream + copied, &mut staging[..step as usize]);
+                {
+                    // Another thread's failure may have thrown the rest away.
+                    let tail = self.tail.lock();
+                    if self.latch.is_tripped() {
+                        return Err(io::Error::other("the disk tier went off meanwhile"));
+                    }
+                    tail.buffer.copy_out(stream + copied, &mut staging[..step as usize]);
+                }
                 file.write_at(u64::from(offset) + copied, &staging[..step as usize])?;
                 copied += step;
             }
@@ -477,7 +531,8 @@ impl Log {
             let wrote = self.write_step()?;
             let tail = self.tail.lock();
             if !wrote || (tail.written_seqno >= target && !tail.has_unwritten()) {
-                return Ok(());
+                // Nothing is left to write also when another thread's failure has just thrown it away.
+                return self.latch.check();
             }
         }
     }
@@ -618,7 +673,10 @@ impl Log {
             if tail.spare.is_some() {
                 return Ok(Prepared::Ready);
             }
-            (tail.active.header.number + 1, tail.clock_mark_s)
+            (tail.active.header.number.checked_add(1), tail.clock_mark_s)
+        };
+        let Some(number) = number else {
+            return Err(self.fail("cannot create a segment", io::Error::other("no number is left for it")));
         };
         self.reap();
         let Some(charge) = self.budget.try_charge(self.plan.segment_charge_bytes()) else {
@@ -661,6 +719,17 @@ impl Log {
         tail.order.front().filter(|segment| segment.is_sealed()).cloned()
     }
 
+    /// Numbers of the sealed segments, newest first.
+    pub(crate) fn sealed_numbers(&self) -> Vec<u32> {
+        let tail = self.tail.lock();
+        tail.order.iter().rev().filter(|segment| segment.is_sealed()).map(|segment| segment.header.number).collect()
+    }
+
+    /// A live segment by its number.
+    pub(crate) fn segment_numbered(&self, number: u32) -> Option<Arc<Segment>> {
+        self.tail.lock().order.iter().find(|segment| segment.header.number == number).cloned()
+    }
+
     /// Whether the log has left a segment that is not sealed yet.
     pub(crate) fn has_unsealed(&self) -> bool {
         !self.tail.lock().unsealed.is_empty()
@@ -682,7 +751,12 @@ impl Log {
         let file_name = names::segment(segment.header.number);
         drop(segment);
         let retired = self.segments.retire(name);
-        let removed = self.disk.unlink(&file_name).and_then(|()| self.disk.sync_dir());
+        let unlinked = self.disk.unlink(&file_name).or_else(|error| match error.kind() {
+            // Somebody tidied up: what was to be removed is gone.
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        });
+        let removed = unlinked.and_then(|()| self.disk.sync_dir());
         if let Err(error) = removed {
             return Err(self.fail(&format!("cannot remove {file_name}"), error));
         }
@@ -731,7 +805,9 @@ impl Log {
     /// Waits until the writer has something to do, at most `wait_max`; lingers a little for more when there is only little and nobody waits.
     pub(crate) fn wait_for_writer_work(&self, stop: &dyn Fn() -> bool) {
         let mut tail = self.tail.lock();
-        while !tail.has_unwritten() && !stop() {
+        // Nothing to write, and callers wait for a segment: the writer may have to make it.
+        let idle = |tail: &Tail| !(tail.has_unwritten() || tail.is_contended() && tail.spare.is_none());
+        while idle(&tail) && !stop() {
             self.writer_work.wait(&mut tail);
         }
         let little = tail.buffer.used() < self.plan.staging_bytes as u64;
@@ -747,7 +823,7 @@ impl Log {
         if stop() {
             return;
         }
-        let due = tail.spare.is_none() && !self.latch.is_tripped();
+        let due = self.is_room_due(&tail) && !self.latch.is_tripped();
         if busy || due || !tail.unsealed.is_empty() {
             // Something is due that needs another thread's progress: look again soon.
             self.maintenance_work.wait_for(&mut tail, Duration::from_millis(2));
@@ -766,6 +842,8 @@ impl Log {
 
     /// Wakes maintenance.
     pub(crate) fn wake_maintenance(&self) {
+        // Under the lock, or it could come between the look at what is due and the wait.
+        let _tail = self.tail.lock();
         self.maintenance_work.notify_one();
     }
 
@@ -802,7 +880,6 @@ impl Log {
         let tail = self.tail.lock();
         LogSnapshot {
             segment_count: tail.order.len() as u64,
-            unsealed_count: tail.unsealed.len() as u64,
             buffered_bytes: tail.buffer.used(),
             next_seqno: tail.next_seqno,
             written_seqno: tail.written_seqno,
@@ -824,7 +901,7 @@ impl Log {
             assert_eq!(counted, found, "segment {}: live records counted and found", segment.header.number);
         }
         let known: u64 = tail.order.iter().map(|segment| named.get(&segment.name).copied().unwrap_or(0)).sum();
-        assert_eq!(known, named.values().sum(), "every slot names a segment that is there");
+        assert_eq!(known, named.values().sum::<u64>(), "every slot names a segment that is there");
         let charged: u64 = tail.order.iter().chain(&tail.spare).map(|segment| segment.charge.lock().bytes()).sum();
         assert!(charged <= self.budget.used_bytes(), "every segment is charged");
     }
@@ -834,7 +911,6 @@ impl Log {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogSnapshot {
     pub(crate) segment_count: u64,
-    pub(crate) unsealed_count: u64,
     pub(crate) buffered_bytes: u64,
     pub(crate) next_seqno: u64,
     pub(crate) written_seqno: u64,
@@ -851,8 +927,8 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
-fn source_of(plan: &LogPlan, file: &Arc<dyn DiskFile>, len: u64) -> io::Result<Source> {
-    if plan.mapped { Ok(Source::Mapped(file.map(len)?)) } else { Ok(Source::File(Arc::clone(file))) }
+fn source_of(plan: &LogPlan, file: &PlainArc<dyn DiskFile>, len: u64) -> io::Result<Source> {
+    if plan.mapped { Ok(Source::Mapped(file.map(len)?)) } else { Ok(Source::File(PlainArc::clone(file))) }
 }
 
 /// Makes a segment file (P3): temporary name, length, header, sync; then its name, and the directory synced. On failure nothing is left behind.
@@ -870,7 +946,7 @@ fn create_segment(
 ) -> io::Result<(Segment, u64)> {
     let temporary = names::segment_temporary(number);
     let made = (|| {
-        let file: Arc<dyn DiskFile> = disk.create_new(&temporary)?.into();
+        let file: PlainArc<dyn DiskFile> = disk.create_new(&temporary)?.into();
         file.allocate(plan.segment_len_bytes.into())?;
         let allocated = file.allocated_bytes()?;
         if allocated > charge.bytes() && budget.limit_bytes() - budget.used_bytes() < allocated - charge.bytes() {
@@ -934,7 +1010,13 @@ pub(crate) fn read_entries(
             } else {
                 entries.clear();
                 for entry in bytes[..step].as_chunks::<{ crate::format::footer::ENTRY_LEN }>().0 {
-                    entries.push(FooterEntry::decode(entry).map_err(invalid)?);
+                    let entry = FooterEntry::decode(entry).map_err(invalid)?;
+                    // A place beyond the records would be taken for one in another segment once it is packed into a location.
+                    if entry.offset >= tail.data_end_offset {
+                        let fault = crate::format::Fault::Field { field: "place", found: entry.offset.into() };
+                        return Err(invalid(crate::format::DecodeError { structure: "footer entries", fault }));
+                    }
+                    entries.push(entry);
                 }
                 visit(&entries);
             }

@@ -70,17 +70,25 @@ pub(crate) fn seal(
     let first_seqno = link.predecessor_last_seqno + 1;
     scan::scan(file, header, end.data_end, Some(first_seqno), depth, &mut |item| match item {
         Item::Batch { .. } => ControlFlow::Continue(()),
-        Item::Record { offset, header, payload: Ok(()), .. } => {
-            entries.push(FooterEntry { key_hash: header.key_hash, offset, kind: header.kind })
-        }
+        Item::Record { offset, header, payload: Ok(()), .. } => entries.push(FooterEntry {
+            key_hash: header.key_hash,
+            offset,
+            kind: header.kind,
+            reinserted: header.reinserted,
+        }),
         Item::Record { offset, header, payload: Err(_), .. } => {
             entries.damaged += 1;
-            entries.push(FooterEntry { key_hash: header.key_hash, offset, kind: RecordKind::Tombstone })
+            entries.push(FooterEntry {
+                key_hash: header.key_hash,
+                offset,
+                kind: RecordKind::Tombstone,
+                reinserted: false,
+            })
         }
         Item::Gap(gap) if gap.loses_nothing() => ControlFlow::Continue(()),
         Item::Gap(gap) => {
             entries.damaged += 1;
-            entries.push(FooterEntry { key_hash: 0, offset: gap.offset, kind: RecordKind::Clear })
+            entries.push(FooterEntry { key_hash: 0, offset: gap.offset, kind: RecordKind::Clear, reinserted: false })
         }
     })?;
     if entries.error.is_none() {

@@ -157,6 +157,14 @@ impl Tail {
         ticket
     }
 
+    /// The same, ahead of all others: for bounded amounts only.
+    pub(crate) fn take_first_ticket(&mut self) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting.push_front(ticket);
+        ticket
+    }
+
     /// Leaves the queue without a reservation.
     pub(crate) fn drop_ticket(&mut self, ticket: u64) {
         self.waiting.retain(|&waiting| waiting != ticket);
@@ -201,6 +209,11 @@ impl Tail {
     /// Gives a reservation back, used or not.
     pub(crate) fn release(&mut self, cost: u64) {
         self.reserved -= cost;
+    }
+
+    /// Whether the active segment is filled enough that the next one's room should be made.
+    pub(crate) fn is_quarter_full(&self) -> bool {
+        self.offset >= self.active.header.len_bytes / 4
     }
 
     fn space_left(&self) -> u64 {

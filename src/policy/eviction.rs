@@ -29,6 +29,15 @@ pub(crate) struct Head {
     pub size_bytes: usize,
 }
 
+/// Where an entry comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The caller inserted it; nothing is known of its use.
+    Caller,
+    /// It was read from the disk tier, so it was asked for again.
+    Disk,
+}
+
 /// How full the tier is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Occupancy {
@@ -57,13 +66,14 @@ pub(crate) trait RingsView {
     /// Bytes of a ring, holes included.
     fn used_bytes(&self, ring: u8) -> usize;
     /// The oldest entry of a ring; it may be a hole, which costs nothing to let go.
+    #[allow(dead_code, reason = "S3-FIFO never compares heads; policies that score them do")]
     fn head(&self, ring: u8) -> Option<Head>;
 }
 
 /// An eviction policy. Deterministic: the same calls give the same answers.
 pub(crate) trait Eviction {
     /// Where a new entry begins. Takes the ghost of the hash, if there is one.
-    fn place(&mut self, hash: u64, size_bytes: usize, occupancy: Occupancy) -> Placement;
+    fn place(&mut self, hash: u64, size_bytes: usize, origin: Origin, occupancy: Occupancy) -> Placement;
 
     /// Where a new version of a resident entry goes, given where the old one was.
     fn replace(&mut self, old: Placement, size_bytes: usize) -> Placement;

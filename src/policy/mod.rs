@@ -6,5 +6,5 @@ mod eviction;
 mod ghost;
 mod s3_fifo;
 
-pub(crate) use eviction::{Eviction, Head, MOVES_PER_INSERT_MAX, Occupancy, Placement, RingsView, Verdict};
+pub(crate) use eviction::{Eviction, Head, MOVES_PER_INSERT_MAX, Occupancy, Origin, Placement, RingsView, Verdict};
 pub(crate) use s3_fifo::S3Fifo;

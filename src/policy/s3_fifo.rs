@@ -14,7 +14,7 @@
 //!
 //! Knows: bytes per ring, hits, ghosts. Does not know: entries beyond their head.
 
-use crate::policy::eviction::{Eviction, Head, Occupancy, Placement, RingsView, Verdict};
+use crate::policy::eviction::{Eviction, Head, Occupancy, Origin, Placement, RingsView, Verdict};
 use crate::policy::ghost::Ghosts;
 
 const SMALL: u8 = 0;
@@ -27,6 +27,7 @@ const TICKS_PER_CAPACITY: usize = 64;
 pub(crate) struct S3Fifo {
     capacity_bytes: usize,
     is_filling: bool,
+    is_before_disk: bool,
     inserted_bytes: u64,
     ghosts: Ghosts,
     ghost_hit_count: u64,
@@ -35,9 +36,6 @@ pub(crate) struct S3Fifo {
 impl S3Fifo {
     /// The small ring.
     pub(crate) const SMALL: u8 = SMALL;
-    /// The main ring.
-    pub(crate) const MAIN: u8 = MAIN;
-
     /// How many rings there are.
     pub(crate) const RING_COUNT: usize = 2;
     /// Hits beyond this one change nothing; counting may stop there.
@@ -46,7 +44,21 @@ impl S3Fifo {
     /// A policy for a tier that holds `capacity_bytes` of entries.
     pub(crate) fn new(capacity_bytes: usize, ghost_bytes: usize) -> Self {
         let ghosts = Ghosts::new(ghost_bytes);
-        Self { capacity_bytes: capacity_bytes.max(1), is_filling: true, inserted_bytes: 0, ghosts, ghost_hit_count: 0 }
+        Self {
+            capacity_bytes: capacity_bytes.max(1),
+            is_filling: true,
+            is_before_disk: false,
+            inserted_bytes: 0,
+            ghosts,
+            ghost_hit_count: 0,
+        }
+    }
+
+    /// The same for a tier in front of a disk tier. What is promoted from there begins in main, so main fills with what was asked for again, and
+    /// new entries fill the rest from the small ring: after a restart main is not full of entries that nobody asked for twice.
+    pub(crate) fn before_disk(mut self) -> Self {
+        self.is_before_disk = true;
+        self
     }
 
     /// Entries that began in main because their ghost was remembered.
@@ -69,7 +81,7 @@ impl S3Fifo {
 }
 
 impl Eviction for S3Fifo {
-    fn place(&mut self, hash: u64, size_bytes: usize, occupancy: Occupancy) -> Placement {
+    fn place(&mut self, hash: u64, size_bytes: usize, origin: Origin, occupancy: Occupancy) -> Placement {
         if occupancy.used_bytes + size_bytes > self.capacity_bytes - self.small_bytes_max() {
             self.is_filling = false;
         } else if occupancy.used_bytes < self.capacity_bytes / 2 {
@@ -78,7 +90,8 @@ impl Eviction for S3Fifo {
         let is_ghost = self.ghosts.take(hash, occupancy.entry_count).is_some();
         self.ghost_hit_count += u64::from(is_ghost);
         self.inserted_bytes += size_bytes as u64;
-        let ring = if is_ghost || self.is_filling { MAIN } else { SMALL };
+        let fills_main = self.is_filling && !self.is_before_disk;
+        let ring = if is_ghost || fills_main || origin == Origin::Disk { MAIN } else { SMALL };
         Placement { ring, class: 0, stamp: self.stamp() }
     }
 
@@ -152,13 +165,17 @@ mod tests {
     fn an_empty_tier_fills_main_first_and_then_the_small_ring() {
         let mut policy = S3Fifo::new(1000, 4096);
         for used in (0..900).step_by(10) {
-            assert_eq!(policy.place(used as u64, 10, occupancy(used)).ring, MAIN, "at {used}");
+            assert_eq!(policy.place(used as u64, 10, Origin::Caller, occupancy(used)).ring, MAIN, "at {used}");
         }
-        assert_eq!(policy.place(1, 10, occupancy(900)).ring, SMALL);
-        assert_eq!(policy.place(2, 10, occupancy(800)).ring, SMALL, "a little room does not begin it again");
-        assert_eq!(policy.place(3, 10, occupancy(499)).ring, MAIN, "half the room does");
+        assert_eq!(policy.place(1, 10, Origin::Caller, occupancy(900)).ring, SMALL);
+        assert_eq!(
+            policy.place(2, 10, Origin::Caller, occupancy(800)).ring,
+            SMALL,
+            "a little room does not begin it again"
+        );
+        assert_eq!(policy.place(3, 10, Origin::Caller, occupancy(499)).ring, MAIN, "half the room does");
         policy.evicted(9, head(MAIN), 0, occupancy(600));
-        assert_eq!(policy.place(4, 10, occupancy(600)).ring, SMALL, "an eviction ends it");
+        assert_eq!(policy.place(4, 10, Origin::Caller, occupancy(600)).ring, SMALL, "an eviction ends it");
     }
 
     #[test]
@@ -191,20 +208,20 @@ mod tests {
         let mut policy = S3Fifo::new(1000, 4096);
         policy.evicted(1, head(SMALL), 0, occupancy(1000));
         policy.evicted(2, head(MAIN), 0, occupancy(1000));
-        assert_eq!(policy.place(1, 10, occupancy(950)).ring, MAIN);
-        assert_eq!(policy.place(1, 10, occupancy(950)).ring, SMALL, "a ghost counts once");
-        assert_eq!(policy.place(2, 10, occupancy(950)).ring, SMALL);
+        assert_eq!(policy.place(1, 10, Origin::Caller, occupancy(950)).ring, MAIN);
+        assert_eq!(policy.place(1, 10, Origin::Caller, occupancy(950)).ring, SMALL, "a ghost counts once");
+        assert_eq!(policy.place(2, 10, Origin::Caller, occupancy(950)).ring, SMALL);
         assert_eq!(policy.ghost_hit_count(), 1);
     }
 
     #[test]
     fn stamps_tick_sixty_four_times_while_the_capacity_goes_through() {
         let mut policy = S3Fifo::new(6400, 4096);
-        let first = policy.place(0, 100, occupancy(0)).stamp;
+        let first = policy.place(0, 100, Origin::Caller, occupancy(0)).stamp;
         for i in 1..64 {
-            policy.place(i, 100, occupancy(0));
+            policy.place(i, 100, Origin::Caller, occupancy(0));
         }
-        assert_eq!(policy.place(64, 100, occupancy(0)).stamp - first, 64);
+        assert_eq!(policy.place(64, 100, Origin::Caller, occupancy(0)).stamp - first, 64);
         assert_eq!(policy.age(first), 64);
     }
 }

@@ -44,7 +44,8 @@ pub(crate) fn repair(disk: &dyn Disk, survey: &Survey) -> Result<Repaired, Error
     }
     let mut segments = Vec::new();
     let mut link = Link::default();
-    let mut next_number = survey.segments.last().map_or(1, |last| last.number.saturating_add(1));
+    // Where nothing is kept all files are gone by now, so numbers may start over when they are used up.
+    let mut next_number = survey.segments.last().and_then(|last| last.number.checked_add(1)).unwrap_or(1);
     for (name, index) in survey.kept().enumerate() {
         let segment = &survey.segments[index];
         let tail = match segment.footer {
@@ -57,7 +58,9 @@ pub(crate) fn repair(disk: &dyn Disk, survey: &Survey) -> Result<Repaired, Error
             predecessor_last_seqno: tail.last_seqno,
             predecessor_end_offset: tail.data_end_offset,
         };
-        next_number = segment.number.saturating_add(1);
+        next_number = segment.number.checked_add(1).ok_or_else(|| {
+            Error::new(crate::ErrorKind::Damaged, format!("{}: no number is left for the next segment", segment.file))
+        })?;
         segments.push(Recovered { tail, name: name as u16, live_count: 0 });
     }
     Ok(Repaired { segments, next_number, link })

@@ -192,13 +192,10 @@ impl Survey {
         if let Some(room) = room {
             survey.fit(room);
         }
-        survey.synced_max = survey
-            .segments
-            .iter()
-            .filter(|segment| segment.accepted)
-            .map(|segment| segment.synced_max)
-            .max()
-            .unwrap_or(0);
+        let chain = survey.segments.iter().filter(|segment| segment.accepted);
+        survey.synced_max = chain.map(|segment| segment.synced_max).fold(survey.synced_max, u64::max);
+        let headers = survey.segments.iter().filter_map(|segment| segment.header);
+        survey.clock_mark_s = headers.map(|header| header.clock_mark_s).max().unwrap_or(0);
         survey.apply(disk, depth, visitor)?;
         Ok(survey)
     }

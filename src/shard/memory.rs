@@ -26,7 +26,7 @@ pub(crate) use plan::MemoryPlan;
 
 use crate::hash::key_hash;
 use crate::index::{Put, Table};
-use crate::policy::{Eviction, Head, MOVES_PER_INSERT_MAX, Occupancy, Placement, RingsView, S3Fifo, Verdict};
+use crate::policy::{Eviction, Head, MOVES_PER_INSERT_MAX, Occupancy, Origin, Placement, RingsView, S3Fifo, Verdict};
 use crate::ring::{Arena, Header, Rings};
 use std::io;
 
@@ -42,6 +42,7 @@ pub(crate) struct MemoryTier {
     table: Table,
     rings: Rings,
     policy: S3Fifo,
+    /// The largest entry (key, value and header) that the tier takes: an eighth of the arena.
     entry_bytes_max: usize,
     capacity_bytes: usize,
     dead_bytes: usize,
@@ -63,6 +64,13 @@ impl MemoryTier {
     /// A tier as planned, for keys whose hash is [`key_hash`] under this salt.
     pub(crate) fn new(plan: MemoryPlan, salt: u64) -> io::Result<Self> {
         Self::with_hash(plan, salt, key_hash)
+    }
+
+    /// The same for a tier in front of a disk tier.
+    pub(crate) fn before_disk(plan: MemoryPlan, salt: u64) -> io::Result<Self> {
+        let mut tier = Self::new(plan, salt)?;
+        tier.policy = S3Fifo::new(tier.capacity_bytes, plan.ghost_bytes).before_disk();
+        Ok(tier)
     }
 
     /// The same with another hash.
@@ -109,8 +117,38 @@ impl MemoryTier {
         self.table.find(hash).is_some()
     }
 
+    /// A copy of the entry with this hash: key, value and expiry.
+    pub(crate) fn entry(&self, hash: u64) -> Option<(Vec<u8>, Vec<u8>, u32)> {
+        let location = self.table.find(hash)?.location;
+        let header = self.rings.header(location);
+        let key_len = usize::from(header.key_len);
+        let len = key_len + header.value_len as usize;
+        let mut key = Vec::with_capacity(len);
+        self.rings.pieces(location, header.header_len(), len).for_each(|piece| key.extend_from_slice(piece));
+        let value = key.split_off(key_len);
+        // The slot may be another key's with the same tag.
+        ((self.hash)(self.salt, &key) == hash).then_some((key, value, header.expiry_s))
+    }
+
     /// Puts a value in, over any older one, and evicts as much as that needs.
     pub(crate) fn insert(&mut self, hash: u64, key: &[u8], value: &[u8], expiry_s: u32, now_s: u32) -> Inserted {
+        self.insert_from(Origin::Caller, hash, key, value, expiry_s, now_s)
+    }
+
+    /// The same for a value from the disk tier.
+    pub(crate) fn promote(&mut self, hash: u64, key: &[u8], value: &[u8], expiry_s: u32, now_s: u32) -> Inserted {
+        self.insert_from(Origin::Disk, hash, key, value, expiry_s, now_s)
+    }
+
+    fn insert_from(
+        &mut self,
+        origin: Origin,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        expiry_s: u32,
+        now_s: u32,
+    ) -> Inserted {
         let lens = u16::try_from(key.len()).ok().zip(u32::try_from(value.len()).ok());
         let header = lens.map(|(key_len, value_len)| Header { key_len, value_len, expiry_s, ..Header::default() });
         let Some(mut header) = header.filter(|header| header.entry_len() <= self.entry_bytes_max) else {
@@ -129,7 +167,7 @@ impl MemoryTier {
                 return Inserted::Stored;
             }
             Way::Replace { old, popularity } => (self.policy.replace(old, size_bytes), popularity),
-            Way::New => (self.policy.place(hash, size_bytes, self.occupancy()), 0),
+            Way::New => (self.policy.place(hash, size_bytes, origin, self.occupancy()), 0),
         };
         self.make_room(placement.ring, size_bytes, now_s);
         header.set_placement(placement);
@@ -197,19 +235,14 @@ impl MemoryTier {
         self.rings.used_bytes() < self.capacity_bytes / 16 * 15
     }
 
-    /// Bytes of the arena that entries take, holes included.
-    pub(crate) fn used_bytes(&self) -> u64 {
-        self.rings.used_bytes() as u64
+    /// Bytes of entries that the tier holds when it is full.
+    pub(crate) fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes as u64
     }
 
-    /// The same without holes.
+    /// Bytes of the arena that entries take, holes not included.
     pub(crate) fn live_bytes(&self) -> u64 {
         (self.rings.used_bytes() - self.dead_bytes) as u64
-    }
-
-    /// The largest entry (key, value and header) that the tier takes: an eighth of the arena.
-    pub(crate) fn entry_bytes_max(&self) -> u64 {
-        self.entry_bytes_max as u64
     }
 
     /// All memory that this tier takes; at most the total that was split.

@@ -32,7 +32,6 @@ pub(crate) struct ShardCounters {
     pub(crate) removes: Counter,
     pub(crate) promotions: Counter,
     pub(crate) index_displaced: Counter,
-    pub(crate) index_collisions: Counter,
 }
 
 /// One shard on cache lines of its own (two: adjacent lines are fetched in pairs).
@@ -56,7 +55,9 @@ impl Shards {
         assert!(count.is_power_of_two() && count <= SHARD_COUNT_MAX, "the plan checked the number of shards: {count}");
         let slots = (0..count)
             .map(|_| {
-                let memory = MemoryTier::new(memory, salt)?;
+                let with_disk = disk_index_bytes > 0;
+                let memory =
+                    if with_disk { MemoryTier::before_disk(memory, salt) } else { MemoryTier::new(memory, salt) }?;
                 let disk_index = (disk_index_bytes > 0).then(|| Table::new(disk_index_bytes)).transpose()?;
                 Ok(Padded { lock: RwLock::new(Shard { memory, disk_index }), counters: ShardCounters::default() })
             })
@@ -93,10 +94,6 @@ impl Shards {
     /// Every shard and its counters, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RwLock<Shard>, &ShardCounters)> {
         self.slots.iter().map(|slot| (&slot.lock, &slot.counters))
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.slots.len()
     }
 }
 

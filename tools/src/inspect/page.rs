@@ -106,7 +106,8 @@ impl Report {
         for name in &self.foreign {
             writeln!(f, "  foreign  {name}")?;
         }
-        for note in &self.notes {
+        // Spares stand in the table.
+        for note in self.notes.iter().filter(|note| note.verdict.label != "S-SPARE") {
             writeln!(f, "  note     {}", note.to_string().replace('\n', "\n           "))?;
         }
         for damage in &self.damage {

@@ -150,6 +150,18 @@ impl DamageList {
         }
     }
 
+    /// Adds all of another list.
+    pub(crate) fn append(&mut self, other: DamageList) {
+        let unlisted = other.count - other.items.len() as u64;
+        other.items.into_iter().for_each(|item| self.push(item));
+        self.count += unlisted;
+    }
+
+    /// Counts what nobody listed.
+    pub(crate) fn count_at_least(&mut self, count: u64) {
+        self.count = self.count.max(count);
+    }
+
     /// The first ten thousand.
     pub(crate) fn items(&self) -> &[Damage] {
         &self.items
@@ -182,7 +194,8 @@ impl DamageList {
 
     /// Drops ends of the log that are only half written.
     pub(crate) fn forget_torn(&mut self) {
+        let listed = self.items.len();
         self.items.retain(|item| !matches!(item.verdict.label, "V-CUT" | "V-TORN"));
-        self.count = self.items.len() as u64;
+        self.count -= (listed - self.items.len()) as u64;
     }
 }

@@ -125,6 +125,7 @@ pub(crate) fn survey(view: &View, visitor: &mut dyn Visitor) -> Result<Pass<Surv
         let list = if finding.damage { &mut damage } else { &mut notes };
         list.push(Damage::from_finding(view, &survey.segments, finding));
     }
+    damage.count_at_least(survey.damage_count);
     for segment in survey.segments.iter().filter(|segment| segment.verdict == SegmentVerdict::Spare) {
         let what = ("segment", "records", "a segment made ahead of need");
         notes.push(Damage::said(&segment.file, segment.file_len, what, Verdict::of("S-SPARE")));

@@ -115,7 +115,7 @@ fn read(view: &View) -> Result<Pass<(Vec<String>, Totals)>, Failure> {
         }
     }
     let Pass { value: survey, damage: found, mut notes } = store::survey(view, &mut Ignore)?;
-    found.items().iter().for_each(|item| damage.push(item.clone()));
+    damage.append(found);
     let mut totals = Totals { file_bytes: emberlog::format::identity::FILE_LEN, ..Totals::default() };
     let store_id = survey.identity.store_id;
     for (index, segment) in survey.segments.iter().enumerate() {
