@@ -62,9 +62,12 @@
 //! | [`Durability::Written`] | the kernel has it | nothing | the same |
 //! | [`Durability::Synced`] | the medium has it; callers share syncs | nothing | nothing |
 //!
-//! What is lost is always an end of the log: no event survives one that came before it and did not. [`Cache::flush`] makes everything so far as
-//! good as `Synced`, or errs. A failed write or sync is never retried, as the kernel forgets what it could not write: the disk tier goes off,
+//! What a crash takes is always the end of the log: where an event survives, all before it did. [`Cache::flush`] makes everything so far as good
+//! as `Synced`, or errs. A failed write or sync is never retried, as the kernel forgets what it could not write: the disk tier goes off,
 //! requests go on from memory, `flush` errs, and [`DiskStats::off_because`] says why. It is on again after the next open.
+//!
+//! When inserts come faster than the disk takes them, they wait for room, in order of asking; [`WhenBehind::Drop`] keeps the value in memory only
+//! instead, and leaves a tombstone in its place, so that no older value comes back.
 //!
 //! # Restart
 //! There is one way to open a store, the same after every kind of stop. It reads the footers of the sealed segments, scans the unsealed tail,
