@@ -82,7 +82,7 @@
 //! | floor | module | question that it answers |
 //! | --- | --- | --- |
 //! | 0 | `error` `sync` [`clock`] `budget` `counters` `hash` `random` | what everybody needs |
-//! | 1 | [`format`] | which bytes, and are they sound? |
+//! | 1 | [`mod@format`] | which bytes, and are they sound? |
 //! | 1 | `policy` | what is worth keeping? |
 //! | 2 | [`disk`] | what does the system promise of files, and what survives a crash? |
 //! | 3 | [`log`] | where does the next record go, and who may still read the old ones? |
@@ -93,7 +93,7 @@
 //! | 6 | `compaction` | what is kept of a segment that goes? What comes back to memory after a restart? |
 //! | 7 | `cache` `observe` | how do the tiers work together, and what does the cache tell of itself? |
 //!
-//! [`format`], [`log`], [`recovery`] and [`disk`] are public for tools and tests that read a store without opening it or bring a disk of their own.
+//! [`mod@format`], [`log`], [`recovery`] and [`disk`] are public for tools and tests that read a store without opening it or bring a disk of their own.
 //! What they show follows the version of the disk format, not that of the crate: it may change whenever the format does.
 
 mod budget;
