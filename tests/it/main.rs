@@ -8,6 +8,7 @@
 mod bad_input;
 mod bitflip;
 mod budget;
+mod damage;
 mod io_errors;
 mod model;
 mod oracle;

@@ -79,6 +79,9 @@ impl World {
         let cache = opened.unwrap_or_else(|error| panic!("a sound disk opens: {error}"));
         let disk = cache.stats().disk.expect("a disk tier");
         assert!(disk.is_on, "a sound disk is on: {:?}", disk.off_because);
+        let report = cache.stats().recovery.expect("a disk tier");
+        let damage: Vec<_> = report.findings.iter().filter(|finding| finding.damage).collect();
+        assert!(damage.is_empty() && report.forgotten_older == 0, "a crash is not damage: {damage:?}");
         let kept = disk.last_seqno;
         assert!(kept >= self.durable_seqno, "events up to {} were promised, {kept} are left", self.durable_seqno);
         self.oracle.cut(kept);

@@ -92,7 +92,7 @@ pub(crate) fn matches(bytes: &[u8], key: u64, version: u64, size: usize) -> bool
 }
 
 /// The only version of `key` whose value of this length can begin like `bytes`, or nothing where the value is too short to tell.
-/// A claim, to be checked with [`matches`].
+/// A claim, to be checked with [`matches()`].
 pub(crate) fn claimed_version(bytes: &[u8], key: u64) -> Option<u64> {
     let first = bytes.first_chunk::<8>()?;
     Some(unmix(u64::from_le_bytes(*first)) ^ salt(key, bytes.len()))

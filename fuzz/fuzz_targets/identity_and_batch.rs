@@ -1,0 +1,50 @@
+//! The identity, segment headers, links and batch headers: any bytes, and any fields behind a good checksum.
+#![no_main]
+
+use emberlog::format::Seed;
+use emberlog::format::batch::BatchHeader;
+use emberlog::format::identity::Identity;
+use emberlog::format::segment::{Link, SegmentHeader};
+use emberlog_fuzz::forge;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (([u8; 16], u32), [u8; 96], Vec<u8>)| {
+    let ((id, place), mut raw, file) = input;
+    let offset = u64::from(place) * 16;
+    let _ = Identity::decode_file(&file);
+    let _ = SegmentHeader::decode_either(id, &file);
+    let _ = Link::decode_either(Seed(id), &file);
+    check(id, offset, &raw);
+    for (magic, len) in [(&b"EMBERLOG"[..], 96), (b"ESEG", 96), (b"EBAT", 48), (b"", 48)] {
+        raw[4..4 + magic.len()].copy_from_slice(magic);
+        for seed in [[0; 16], id] {
+            forge::seal(seed, offset, &mut raw[..len]);
+            check(id, offset, &raw);
+        }
+    }
+    // Two copies, either of which may be broken: the other is what counts.
+    forge::seal([0; 16], 0, &mut raw);
+    if let Ok(identity) = Identity::decode(0, &raw) {
+        let mut two = identity.encode_file();
+        assert_eq!(Identity::decode_file(&two).expect("what was encoded is decoded"), identity);
+        two[place as usize % 4096] ^= 1;
+        assert_eq!(Identity::decode_file(&two).expect("one copy is enough"), identity);
+    }
+});
+
+fn check(id: [u8; 16], offset: u64, raw: &[u8]) {
+    if let Ok(batch) = BatchHeader::decode(Seed(id), offset, raw) {
+        assert!(batch.body_len.is_multiple_of(16) && batch.next_seqno() >= batch.first_seqno);
+        let again = batch.encode(Seed(id), offset);
+        assert_eq!(BatchHeader::decode(Seed(id), offset, &again).expect("what was encoded is decoded"), batch);
+    }
+    if let Ok(header) = SegmentHeader::decode(id, offset, raw) {
+        let again = header.encode(offset);
+        assert_eq!(SegmentHeader::decode(id, offset, &again).expect("what was encoded is decoded"), header);
+    }
+    if let Ok(link) = Link::decode(Seed(id), offset, raw) {
+        let again = link.encode(Seed(id), offset);
+        assert_eq!(Link::decode(Seed(id), offset, &again).expect("what was encoded is decoded"), link);
+    }
+    let _ = Identity::decode(offset, raw);
+}

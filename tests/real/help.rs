@@ -1,0 +1,111 @@
+//! What the tests here share: seeds, values that tell where they are from, and this binary as a child process.
+
+use std::io;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Names the job of a child; children ignore everything else.
+const CHILD: &str = "EMBERLOG_REAL_CHILD";
+
+/// A number from the environment.
+pub(crate) fn env_or(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// The seed of this run.
+pub(crate) fn seed() -> u64 {
+    env_or("EMBERLOG_SEED", 1)
+}
+
+/// Numbers that look random and are the same for the same seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+/// The value of a key in a version: both, then bytes that follow from them, `len` in all (at least 16).
+pub(crate) fn value_of(key: u64, version: u64, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len);
+    bytes.extend(key.to_le_bytes());
+    bytes.extend(version.to_le_bytes());
+    let mut numbers = Numbers::new(key.rotate_left(32) ^ version ^ len as u64);
+    while bytes.len() < len {
+        let left = len - bytes.len();
+        bytes.extend(&numbers.next().to_le_bytes()[..left.min(8)]);
+    }
+    bytes
+}
+
+/// The version in a value, after checking every byte of it.
+pub(crate) fn version_of(key: u64, value: &[u8]) -> u64 {
+    assert!(value.len() >= 16, "a value of {} bytes was never inserted", value.len());
+    let version = u64::from_le_bytes(value[8..16].try_into().unwrap());
+    assert!(
+        value == value_of(key, version, value.len()),
+        "wrong value: key {key} holds what was never inserted for it"
+    );
+    version
+}
+
+/// Starts this binary again for one (ignored) test, with the write end of a pipe as its standard input, where [`tell`] writes to.
+pub(crate) fn start_child(test: &str, job: &str) -> (Child, io::PipeReader) {
+    let (reader, writer) = io::pipe().unwrap();
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .env(CHILD, job)
+        .stdin(Stdio::from(writer))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    (child, reader)
+}
+
+/// The job of this process, if it is a child.
+pub(crate) fn job() -> Option<String> {
+    std::env::var(CHILD).ok()
+}
+
+/// Writes a record to the parent: one call, so whole or not at all (it is shorter than a pipe's atomic write).
+pub(crate) fn tell(record: &[u8]) {
+    let told = rustix::io::write(std::io::stdin(), record).unwrap();
+    assert_eq!(told, record.len());
+}
+
+/// Growth of anonymous memory of this process is measured against this: bytes now.
+pub(crate) fn rss_anon_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux 4.5 tells RssAnon");
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// Runs a body on a thread of its own and fails if it does not end: for what must not block.
+pub(crate) fn must_end<T: Send + 'static>(what: &str, body: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    let thread = std::thread::spawn(move || sender.send(body()));
+    match receiver.recv_timeout(Duration::from_secs(30 + env_or("EMBERLOG_LINEAR_MS", 0) / 1000)) {
+        Ok(result) => result,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what} did not end within half a minute"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(_) => unreachable!("the channel breaks only when the body panics"),
+        },
+    }
+}

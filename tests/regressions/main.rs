@@ -1,0 +1,5 @@
+//! One file for each bug that a fuzzer or a long run found: the shortest way to it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod clear_leaves_live_counts;
