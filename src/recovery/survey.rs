@@ -453,9 +453,6 @@ impl Survey {
         for (position, &index) in chain.iter().enumerate() {
             let successor = chain.get(position + 1).and_then(|&next| self.segments[next].link);
             visitor.segment(index);
-            // The footer's where there is one: the highest in the segment, whose batches are not looked at then.
-            let mark = self.segments[index].header.map_or(0, |header| header.clock_mark_s);
-            self.clock_mark_s = self.clock_mark_s.max(mark);
             let file = open(disk, &self.segments[index].file)?;
             let ended = if self.segments[index].footer.is_some() {
                 self.apply_footer(index, &*file, depth, visitor)?;
