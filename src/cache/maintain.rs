@@ -125,7 +125,12 @@ impl Core {
     pub(crate) fn make_room_ahead(&self) -> Result<(), Error> {
         let Some(log) = &self.log else { return Ok(()) };
         if log.needs_spare() {
-            self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
+            if log.needs_room() {
+                self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
+            } else {
+                // At once where there is room, so that the directory shows what its newest segment is; else later.
+                log.prepare_step()?;
+            }
         }
         if log.needs_room() && !log.has_retired() {
             self.retire(Haste::No, u64::from(log.plan().segment_len_bytes) / 2)?;
