@@ -300,8 +300,11 @@ fn a_disk_that_fails_lets_all_go_who_wait_for_it() {
     help::must_end("close", move || closing.close()).unwrap_err();
 }
 
+/// A name, and what it does to the key.
+type Change = (&'static str, fn(&Cache));
+
 /// What becomes of a key while another thread reads its old value from disk.
-const CHANGES: [(&str, fn(&Cache)); 4] = [
+const CHANGES: [Change; 4] = [
     ("a remove", |cache| assert!(cache.remove("key"))),
     ("an insert that memory does not take", |cache| {
         let outcome = cache.insert("key", vec![2; 100_000]);
