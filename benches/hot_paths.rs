@@ -25,6 +25,14 @@ fn main() {
     criterion.final_summary();
 }
 
+/// The same salt each time: a key in some hundred thousand shares its tag with another one and is missed, and which one should not change.
+fn settings() -> Builder {
+    Cache::builder().random_seed(1)
+}
+
+/// Most keys that may be missing for that reason.
+const COLLISIONS_MAX: usize = 5;
+
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, criterion::measurement::WallTime> {
     let mut group = criterion.benchmark_group(name);
     group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_millis(2_500)).sample_size(30);
@@ -50,7 +58,7 @@ struct Keys {
 
 impl Keys {
     fn new(numbers: Vec<usize>) -> Self {
-        assert!(numbers.len() % STRIDE != 0);
+        assert!(!numbers.len().is_multiple_of(STRIDE));
         Self { numbers, at: 0 }
     }
 
@@ -74,7 +82,7 @@ fn disk_hits(stats: &Stats) -> u64 {
 fn memory_hit(criterion: &mut Criterion) {
     let mut group = group(criterion, "memory_hit");
     for len in [16, 128, 1024] {
-        let cache = Cache::builder().memory_bytes(64 * MIB).open_memory_only().unwrap();
+        let cache = settings().memory_bytes(64 * MIB).open_memory_only().unwrap();
         let count = 20_000;
         (0..count).for_each(|number| assert!(cache.insert(key(number), value(number, len)).is_stored()));
         for number in 0..count {
@@ -108,7 +116,7 @@ fn memory_insert(criterion: &mut Criterion) {
     let mut group = group(criterion, "memory_insert");
     for len in [16, 128, 1024] {
         // Full from the start, so each insert evicts.
-        let settings = Cache::builder().memory_bytes(16 * MIB).expected_entry_bytes(16 + len as u64);
+        let settings = settings().memory_bytes(16 * MIB).expected_entry_bytes(16 + len as u64);
         let cache = settings.open_memory_only().unwrap();
         let bytes = value(0, len);
         let mut number = 0;
@@ -132,7 +140,7 @@ fn memory_insert(criterion: &mut Criterion) {
 
 /// Memory for little more than the index, so that entries are on disk.
 fn disk_settings() -> Builder {
-    Cache::builder().memory_bytes(4 * MIB).disk_bytes(512 * MIB).disk_index_bytes(3 * MIB / 2)
+    settings().memory_bytes(4 * MIB).disk_bytes(512 * MIB).disk_index_bytes(3 * MIB / 2)
 }
 
 fn disk_hit(criterion: &mut Criterion) {
@@ -144,16 +152,21 @@ fn disk_hit(criterion: &mut Criterion) {
         (0..count).for_each(|number| assert!(cache.insert(key(number), value(number, len)).disk.is_stored()));
         cache.flush().unwrap();
         // Reading all of them warms the page cache, and tells which ones are on disk only.
-        let mut served = 0;
+        let (mut served, mut missing) = (0, 0);
         let mut on_disk = Vec::new();
         for number in 0..count {
-            assert_eq!(cache.peek(key(number)).unwrap(), value(number, len));
+            let Some(found) = cache.peek(key(number)) else {
+                missing += 1;
+                continue;
+            };
+            assert_eq!(found, value(number, len));
             let hits = disk_hits(&cache.stats());
             if hits > served {
                 on_disk.push(number);
             }
             served = hits;
         }
+        assert!(missing <= COLLISIONS_MAX, "{missing} of {count} are missing");
         assert!(on_disk.len() > count * 3 / 4, "{} of {count} are on disk only", on_disk.len());
         let mut asked = 0;
         let mut keys = Keys::new(on_disk);
@@ -186,7 +199,7 @@ fn disk_insert(criterion: &mut Criterion) {
     let mut group = group(criterion, "disk_insert");
     for len in [100, 1000] {
         let directory = tempfile::tempdir().unwrap();
-        let settings = Cache::builder().memory_bytes(64 * MIB).disk_bytes(512 * MIB);
+        let settings = settings().memory_bytes(64 * MIB).disk_bytes(512 * MIB);
         let cache = settings.open(directory.path().join("store")).unwrap();
         let bytes = value(0, len);
         let mut number = 0;
@@ -207,7 +220,7 @@ fn disk_insert(criterion: &mut Criterion) {
 const OPEN_ENTRIES: usize = 100_000;
 
 fn open_settings() -> Builder {
-    Cache::builder().memory_bytes(64 * MIB).disk_bytes(512 * MIB).expected_entry_bytes(1024)
+    settings().memory_bytes(64 * MIB).disk_bytes(512 * MIB).expected_entry_bytes(1024)
 }
 
 /// Files of a directory, with what tells whether they changed.
@@ -240,7 +253,7 @@ impl Restored {
         for name in found.keys().filter(|name| !wanted.contains_key(*name)) {
             std::fs::remove_file(self.target.join(name)).unwrap();
         }
-        for name in wanted.keys().filter(|name| found.get(*name).is_none() || found.get(*name) != self.last.get(*name))
+        for name in wanted.keys().filter(|name| !found.contains_key(*name) || found.get(*name) != self.last.get(*name))
         {
             std::fs::copy(self.source.join(name), self.target.join(name)).unwrap();
         }
@@ -282,7 +295,7 @@ fn open(criterion: &mut Criterion) {
                 |path| {
                     let cache = open_settings().open(path).unwrap();
                     let recovery = cache.stats().recovery.unwrap();
-                    assert_eq!(recovery.entries, OPEN_ENTRIES as u64, "{recovery:?}");
+                    assert!(recovery.entries as usize >= OPEN_ENTRIES - COLLISIONS_MAX, "{recovery:?}");
                     assert!(looks_right(&cache.get(key(77)).unwrap(), 77, 1000));
                     cache
                 },

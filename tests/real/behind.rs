@@ -1,153 +1,18 @@
 //! A disk slower than its callers, and closures that misbehave.
 //!
-//! A gate stands before every write and every sync of the real disk; the test opens and shuts it. Nothing here sleeps to let something happen: that a
+//! Gates stand before every read, write and sync of the real disk; the test opens and shuts them. Nothing here sleeps to let something happen: that a
 //! thread waits is read from the kernel, that it does not is shown by its end.
 
+use crate::gate::{GateDisk, Opener, Passes};
 use crate::help;
 use bytes::Bytes;
-use emberlog::disk::{Access, Disk, DiskFile, Mapping, OsDisk};
-use emberlog::{Builder, Cache, Durability, InsertOutcome, Maintenance, Refusal, TierOutcome, WhenBehind};
-use std::io;
+use emberlog::disk::OsDisk;
+use emberlog::{Builder, Cache, Durability, InsertOutcome, Maintenance, ReadMode, Refusal, TierOutcome, WhenBehind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// What passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Passes {
-    Yes,
-    /// Waits until the gate opens.
-    No,
-    /// Fails from now on.
-    Error,
-}
-
-/// Before one kind of call.
-#[derive(Debug)]
-struct Gate {
-    /// What passes, and how many wait.
-    state: Mutex<(Passes, u32)>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn new() -> Self {
-        Self { state: Mutex::new((Passes::Yes, 0)), changed: Condvar::new() }
-    }
-
-    fn set(&self, passes: Passes) {
-        self.state.lock().unwrap().0 = passes;
-        self.changed.notify_all();
-    }
-
-    fn pass(&self) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap();
-        state.1 += 1;
-        self.changed.notify_all();
-        let mut state = self.changed.wait_while(state, |state| state.0 == Passes::No).unwrap();
-        state.1 -= 1;
-        if state.0 == Passes::Error { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
-    }
-
-    /// Waits until somebody stands before the gate.
-    fn wait_for_somebody(&self) {
-        let state = self.state.lock().unwrap();
-        let limit = Duration::from_secs(30);
-        let (_state, waited) = self.changed.wait_timeout_while(state, limit, |state| state.1 == 0).unwrap();
-        assert!(!waited.timed_out(), "nobody came to the gate");
-    }
-}
-
-/// The machine's disk behind two gates.
-#[derive(Debug)]
-struct GateDisk {
-    disk: OsDisk,
-    writes: Arc<Gate>,
-    syncs: Arc<Gate>,
-}
-
-#[derive(Debug)]
-struct GateFile {
-    file: Box<dyn DiskFile>,
-    writes: Arc<Gate>,
-    syncs: Arc<Gate>,
-}
-
-impl GateDisk {
-    fn new(path: &Path) -> Arc<Self> {
-        let disk = OsDisk::open_or_create(path).unwrap();
-        Arc::new(Self { disk, writes: Arc::new(Gate::new()), syncs: Arc::new(Gate::new()) })
-    }
-
-    fn gated(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(GateFile { file, writes: Arc::clone(&self.writes), syncs: Arc::clone(&self.syncs) })
-    }
-}
-
-impl Disk for GateDisk {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-    fn create_new(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(self.gated(self.disk.create_new(name)?))
-    }
-    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        Ok(self.gated(self.disk.open(name, access)?))
-    }
-    fn rename(&self, source: &str, target: &str) -> io::Result<()> {
-        self.disk.rename(source, target)
-    }
-    fn unlink(&self, name: &str) -> io::Result<()> {
-        self.disk.unlink(name)
-    }
-    fn sync_dir(&self) -> io::Result<()> {
-        self.syncs.pass()?;
-        self.disk.sync_dir()
-    }
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.free_bytes()
-    }
-    fn lock(&self, name: &str) -> io::Result<()> {
-        self.disk.lock(name)
-    }
-    fn unlock(&self) {
-        self.disk.unlock();
-    }
-}
-
-impl DiskFile for GateFile {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.writes.pass()?;
-        self.file.write_at(offset, bytes)
-    }
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(offset, buffer)
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.file.allocate(len)
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.file.truncate(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.syncs.pass()?;
-        self.file.sync_data()
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn allocated_bytes(&self) -> io::Result<u64> {
-        self.file.allocated_bytes()
-    }
-    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        self.file.next_data(offset)
-    }
-    fn map(&self, len: u64) -> io::Result<Mapping> {
-        self.file.map(len)
-    }
-}
 
 const BUFFER_BYTES: u64 = 128 << 10;
 
@@ -160,12 +25,16 @@ fn settings() -> Builder {
         .shards(1)
 }
 
-/// A fresh store behind open gates.
-fn gated_store(settings: Builder) -> (tempfile::TempDir, Arc<GateDisk>, Cache) {
+/// A fresh store behind open gates. The gates come last, so that they go first.
+fn gated_store(settings: Builder) -> (tempfile::TempDir, Cache, Opener) {
     let directory = tempfile::tempdir().unwrap();
-    let disk = GateDisk::new(&directory.path().join("store"));
-    let cache = settings.open_on(Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
-    (directory, disk, cache)
+    let (cache, gates) = gated_open(settings, directory.path());
+    (directory, cache, gates)
+}
+
+fn gated_open(settings: Builder, directory: &Path) -> (Cache, Opener) {
+    let (disk, gates) = GateDisk::new(&directory.join("store"));
+    (settings.open_on(disk).unwrap(), gates)
 }
 
 /// A copy of a store as it is now: what a kill would leave.
@@ -237,7 +106,7 @@ fn fill_until_behind(cache: &Cache) -> u64 {
 
 #[test]
 fn behind_a_blocked_disk_a_dropping_insert_never_waits_and_hides_the_older_value() {
-    let (directory, disk, cache) = gated_store(settings().when_behind(WhenBehind::Drop));
+    let (directory, cache, disk) = gated_store(settings().when_behind(WhenBehind::Drop));
     assert!(cache.insert("key", "old").disk.is_stored());
     assert!(cache.insert("removed", "old").disk.is_stored());
     cache.flush().unwrap();
@@ -279,7 +148,7 @@ fn behind_a_blocked_disk_a_dropping_insert_never_waits_and_hides_the_older_value
 
 #[test]
 fn behind_a_blocked_disk_an_insert_waits_for_its_turn_until_the_disk_goes_on() {
-    let (_directory, disk, cache) = gated_store(settings());
+    let (_directory, cache, disk) = gated_store(settings());
     disk.writes.set(Passes::No);
     // Leaves room for small values, and none for a large one.
     let room = cache.clone();
@@ -309,7 +178,7 @@ fn behind_a_blocked_disk_an_insert_waits_for_its_turn_until_the_disk_goes_on() {
 
 #[test]
 fn a_slow_sync_holds_up_neither_the_writer_nor_the_inserts() {
-    let (_directory, disk, cache) = gated_store(settings());
+    let (_directory, cache, disk) = gated_store(settings());
     cache.insert("first", "value");
     disk.syncs.set(Passes::No);
     let flushing = cache.clone();
@@ -335,7 +204,7 @@ fn a_slow_sync_holds_up_neither_the_writer_nor_the_inserts() {
 #[test]
 fn written_inserts_wait_for_the_write_and_synced_ones_for_the_sync() {
     for durability in [Durability::Written, Durability::Synced] {
-        let (_directory, disk, cache) = gated_store(settings().durability(durability));
+        let (_directory, cache, disk) = gated_store(settings().durability(durability));
         let gate = if durability == Durability::Written { &disk.writes } else { &disk.syncs };
         gate.set(Passes::No);
         let threads: Vec<Watched<InsertOutcome>> = (0..3)
@@ -354,7 +223,7 @@ fn written_inserts_wait_for_the_write_and_synced_ones_for_the_sync() {
 
 #[test]
 fn closing_lets_those_who_wait_for_room_finish_first() {
-    let (directory, disk, cache) = gated_store(settings());
+    let (directory, cache, disk) = gated_store(settings());
     disk.writes.set(Passes::No);
     let callers: Vec<Watched<InsertOutcome>> = (0..4u8)
         .map(|number| {
@@ -382,7 +251,7 @@ fn closing_lets_those_who_wait_for_room_finish_first() {
         assert!(outcome.disk.is_stored() || outcome.disk == closed, "{outcome:?}");
     }
     assert_eq!(cache.get("caller 0"), None, "closed");
-    drop((cache, disk));
+    drop((disk, cache));
     for number in 0..4u8 {
         if let Some(value) = shown(directory.path(), &format!("caller {number}")) {
             assert_eq!(value, vec![number; 100_000]);
@@ -392,7 +261,7 @@ fn closing_lets_those_who_wait_for_room_finish_first() {
 
 #[test]
 fn the_last_handle_may_be_dropped_while_its_disk_is_blocked() {
-    let (directory, disk, cache) = gated_store(settings());
+    let (directory, cache, disk) = gated_store(settings());
     disk.writes.set(Passes::No);
     assert!(cache.insert("key", "value").disk.is_stored());
     let dropping = Watched::start(move || drop(cache));
@@ -404,7 +273,7 @@ fn the_last_handle_may_be_dropped_while_its_disk_is_blocked() {
 
 #[test]
 fn a_disk_that_fails_lets_all_go_who_wait_for_it() {
-    let (_directory, disk, cache) = gated_store(settings());
+    let (_directory, cache, disk) = gated_store(settings());
     disk.writes.set(Passes::No);
     let callers: Vec<Watched<InsertOutcome>> = (0..3u8)
         .map(|number| {
@@ -429,6 +298,59 @@ fn a_disk_that_fails_lets_all_go_who_wait_for_it() {
     }
     let closing = cache.clone();
     help::must_end("close", move || closing.close()).unwrap_err();
+}
+
+/// A name, and what it does to the key.
+type Change = (&'static str, fn(&Cache));
+
+/// What becomes of a key while another thread reads its old value from disk.
+const CHANGES: [Change; 4] = [
+    ("a remove", |cache| assert!(cache.remove("key"))),
+    ("an insert that memory does not take", |cache| {
+        let outcome = cache.insert("key", vec![2; 100_000]);
+        assert!(!outcome.memory.is_stored() || outcome.disk.is_stored());
+    }),
+    ("an insert that no tier takes", |cache| assert!(!cache.insert("key", vec![2; 6 << 20]).is_stored())),
+    ("an invalidation of all", Cache::invalidate_all),
+];
+
+#[test]
+fn a_value_that_changes_while_it_is_read_from_disk_is_not_promoted() {
+    for (name, change) in CHANGES {
+        let settings = || settings().read_mode(ReadMode::Pread).maintenance(Maintenance::Manual).shards(4);
+        let (directory, cache, gates) = gated_store(settings());
+        assert!(cache.insert("key", "old").disk.is_stored());
+        cache.close().unwrap();
+        drop((gates, cache));
+        let (cache, gates) = gated_open(settings(), directory.path());
+        gates.reads.set(Passes::No);
+        let reading = cache.clone();
+        let reader = Watched::start(move || reading.get("key"));
+        gates.reads.wait_for_somebody();
+        let changing = cache.clone();
+        let changed = Watched::start(move || change(&changing));
+        // A remove reads the record too, when it has taken its place in the log; the others end.
+        if name == "a remove" {
+            changed.wait_until_it_waits();
+            gates.reads.set(Passes::Yes);
+            changed.join(name);
+        } else {
+            changed.join(name);
+            gates.reads.set(Passes::Yes);
+        }
+        assert_eq!(reader.join("the reader").as_deref(), Some(b"old".as_slice()), "it began before {name}");
+        assert_ne!(cache.get("key").as_deref(), Some(b"old".as_slice()), "{name}: the old value came back");
+        assert_eq!(cache.stats().memory.promotions, 0, "{name}");
+        cache.validate();
+    }
+    // And without a change it is promoted, or this shows nothing.
+    let (directory, cache, gates) = gated_store(settings());
+    cache.insert("key", "old");
+    cache.close().unwrap();
+    drop((gates, cache));
+    let (cache, _gates) = gated_open(settings().maintenance(Maintenance::Manual), directory.path());
+    assert!(cache.get("key").is_some());
+    assert_eq!(cache.stats().memory.promotions, 1);
 }
 
 // -- closures of the caller's

@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start threads and limit their own running time")]
 
 mod behind;
+mod gate;
 mod help;
 mod kill;
 mod linear;

@@ -7,6 +7,7 @@ use crate::help::{self, Numbers};
 use emberlog::{Builder, Cache, Stats};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -166,9 +167,11 @@ fn sampled(directory: &Path, body: impl FnOnce()) -> (u64, u64) {
             }
             (most, count)
         });
-        body();
+        let done = catch_unwind(AssertUnwindSafe(body));
         stop.store(true, Ordering::Relaxed);
-        sampler.join().unwrap()
+        let sampled = sampler.join().unwrap();
+        done.unwrap_or_else(|panic| resume_unwind(panic));
+        sampled
     })
 }
 
