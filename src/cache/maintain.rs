@@ -199,7 +199,7 @@ impl Core {
             let core = PlainArc::clone(self);
             Worker::start(name, move || {
                 let Some(log) = &core.log else { return };
-                let stop = || core.stopping.load(Ordering::Relaxed);
+                let stop = || core.writer_stopping.load(Ordering::Relaxed);
                 // A bug in a background step must not take requests with it: the disk tier goes off, memory serves on.
                 if catch_unwind(AssertUnwindSafe(|| body(&core, log))).is_err() && !stop() {
                     log.give_up("a background thread panicked", io::Error::other("panic"));
@@ -211,23 +211,32 @@ impl Core {
         match start("emberlog-maint", Core::run_maintenance) {
             Ok(maintenance) => Ok(vec![writer, maintenance]),
             Err(error) => {
+                self.writer_stopping.store(true, Ordering::Relaxed);
                 self.stop_threads(&mut vec![writer]);
                 Err(error)
             }
         }
     }
 
-    /// Ends the background threads.
+    /// Ends the background threads: maintenance first, since it may wait for the writer.
     pub(crate) fn stop_threads(&self, workers: &mut Vec<Worker>) {
         self.stopping.store(true, Ordering::Relaxed);
+        for mut worker in workers.drain(..).rev() {
+            // Nobody but the first thread, the writer, is left once maintenance has ended.
+            self.wake_to_stop();
+            worker.join();
+            self.writer_stopping.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn wake_to_stop(&self) {
         if let Some(log) = &self.log {
             log.wake_all();
         }
-        workers.drain(..).for_each(|mut worker| worker.join());
     }
 
     fn run_writer(&self, log: &Log) {
-        let stop = || self.stopping.load(Ordering::Relaxed);
+        let stop = || self.writer_stopping.load(Ordering::Relaxed);
         while !stop() {
             log.wait_for_writer_work(&stop);
             let step = log.write_step().and_then(|wrote| {
