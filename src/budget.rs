@@ -59,6 +59,11 @@ impl Charge {
         self.bytes
     }
 
+    /// Leaves the bytes charged for as long as the budget lives.
+    pub(crate) fn keep(mut self) {
+        self.bytes = 0;
+    }
+
     /// Gives back all but `bytes`. Growing is not possible this way.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         assert!(bytes <= self.bytes, "a charge only shrinks: {} to {bytes}", self.bytes);
@@ -102,5 +107,167 @@ mod tests {
         assert_eq!((charge.bytes(), budget.used_bytes()), (30, 30));
         drop(charge);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_kept_charge_stays_and_does_not_keep_the_budget_alive() {
+        let budget = Budget::new(100);
+        budget.try_charge(80).expect("80 of 100").keep();
+        assert_eq!(budget.used_bytes(), 80);
+        assert_eq!(Arc::strong_count(&budget.0), 1);
+    }
+}
+
+#[cfg(all(test, emberlog_loom))]
+mod models {
+    use super::*;
+    use crate::sync::{PlainArc, PlainAtomicU64};
+    use loom::thread;
+
+    const LIMIT_BYTES: u64 = 3;
+
+    /// Something that bytes can be taken from, and given back to by dropping what it returns.
+    trait Purse: Clone + 'static {
+        type Held;
+        fn start() -> Self;
+        fn take(&self, bytes: u64) -> Option<Self::Held>;
+        fn used_bytes(&self) -> u64;
+    }
+
+    impl Purse for Budget {
+        type Held = Charge;
+        fn start() -> Self {
+            Self::new(LIMIT_BYTES)
+        }
+        fn take(&self, bytes: u64) -> Option<Charge> {
+            self.try_charge(bytes)
+        }
+        fn used_bytes(&self) -> u64 {
+            Self::used_bytes(self)
+        }
+    }
+
+    /// Threads take these many bytes each, and give them back. A recount beside the budget, which no model delays, adds what is held.
+    fn model<P: Purse>(takes: &'static [&'static [u64]], preemptions_max: Option<usize>) {
+        let mut explored = loom::model::Builder::new();
+        explored.preemption_bound = preemptions_max;
+        explored.check(move || {
+            let purse = P::start();
+            let recount = PlainArc::new(PlainAtomicU64::new(0));
+            let work = |purse: P, recount: PlainArc<PlainAtomicU64>, takes: &'static [u64]| {
+                for &bytes in takes {
+                    let Some(held) = purse.take(bytes) else { continue };
+                    let sum = recount.fetch_add(bytes, Ordering::SeqCst) + bytes;
+                    assert!(sum <= LIMIT_BYTES, "{sum} of {LIMIT_BYTES} bytes are held: I-BUD-1");
+                    let used = purse.used_bytes();
+                    assert!((bytes..=LIMIT_BYTES).contains(&used), "{used} counted, {bytes} held here: I-BUD-1");
+                    recount.fetch_sub(bytes, Ordering::SeqCst);
+                    drop(held);
+                }
+            };
+            let (mine, others) = takes.split_last().expect("at least one thread");
+            let threads: Vec<_> = others
+                .iter()
+                .map(|takes| {
+                    let (purse, recount) = (purse.clone(), PlainArc::clone(&recount));
+                    thread::spawn(move || work(purse, recount, takes))
+                })
+                .collect();
+            work(purse.clone(), recount, mine);
+            for thread in threads {
+                thread.join().expect("the thread ends");
+            }
+            assert_eq!(purse.used_bytes(), 0, "every charge was given back once: I-BUD-2");
+        });
+    }
+
+    #[test]
+    fn two_threads_that_take_and_give_back_never_hold_more_than_the_limit() {
+        model::<Budget>(&[&[2, 3], &[1, 2]], None);
+    }
+
+    #[test]
+    fn three_threads_that_want_two_of_three_bytes_never_hold_more_than_the_limit() {
+        // With three threads, all interleavings are too many; those with up to two preemptions take a second.
+        model::<Budget>(&[&[2], &[2], &[1]], Some(2));
+    }
+
+    #[test]
+    fn a_shrunk_charge_makes_room_for_another_and_gives_each_byte_back_once() {
+        loom::model(|| {
+            let budget = Budget::new(LIMIT_BYTES);
+            let mut charge = budget.try_charge(3).expect("all of it");
+            let other = {
+                let budget = budget.clone();
+                thread::spawn(move || budget.try_charge(2).map(|charge| charge.bytes()))
+            };
+            charge.shrink_to(1);
+            let took = other.join().expect("the thread ends");
+            assert!(matches!(took, None | Some(2)));
+            assert_eq!(budget.used_bytes(), 1);
+            drop(charge);
+            assert_eq!(budget.used_bytes(), 0);
+        });
+    }
+
+    /// The broken twin: it looks, and then takes.
+    #[derive(Clone)]
+    struct LookThenTake(Arc<AtomicU64>);
+
+    struct Taken(LookThenTake, u64);
+
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            self.0.0.fetch_sub(self.1, Ordering::AcqRel);
+        }
+    }
+
+    impl Purse for LookThenTake {
+        type Held = Taken;
+        fn start() -> Self {
+            Self(Arc::new(AtomicU64::new(0)))
+        }
+        fn take(&self, bytes: u64) -> Option<Taken> {
+            let sum = self.0.load(Ordering::Acquire) + bytes;
+            if sum > LIMIT_BYTES {
+                return None;
+            }
+            self.0.store(sum, Ordering::Release);
+            Some(Taken(self.clone(), bytes))
+        }
+        fn used_bytes(&self) -> u64 {
+            self.0.load(Ordering::Acquire)
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "I-BUD-")]
+    fn a_twin_that_looks_before_it_takes_is_caught() {
+        model::<LookThenTake>(&[&[2], &[2]], None);
+    }
+
+    /// The broken twin: it takes, and then looks.
+    #[derive(Clone)]
+    struct TakeThenLook(LookThenTake);
+
+    impl Purse for TakeThenLook {
+        type Held = Taken;
+        fn start() -> Self {
+            Self(LookThenTake::start())
+        }
+        fn take(&self, bytes: u64) -> Option<Taken> {
+            let sum = self.0.0.fetch_add(bytes, Ordering::AcqRel) + bytes;
+            let taken = Taken(self.0.clone(), bytes);
+            (sum <= LIMIT_BYTES).then_some(taken)
+        }
+        fn used_bytes(&self) -> u64 {
+            self.0.used_bytes()
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "I-BUD-")]
+    fn a_twin_that_takes_before_it_looks_is_caught() {
+        model::<TakeThenLook>(&[&[2], &[2]], None);
     }
 }

@@ -1,8 +1,7 @@
 //! Time, injected: the only place that asks the system for it.
 
-use crate::sync::PlainAtomicU64;
+use crate::sync::{Ordering, PlainAtomicU64};
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Wall-clock time in milliseconds. Expiry and nothing else depends on it; eviction never does.

@@ -1,7 +1,6 @@
 //! Counters: relaxed atomics, each owned by the part that counts; a snapshot pulls them.
 
-use crate::sync::PlainAtomicU64;
-use std::sync::atomic::Ordering;
+use crate::sync::{Ordering, PlainAtomicU64};
 
 /// A number that only grows. Never decides anything, so its order against other memory does not matter.
 #[derive(Debug, Default)]

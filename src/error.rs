@@ -2,6 +2,7 @@
 //!
 //! Reads never return it: a damaged record is a counted miss. `open`, `flush`, `close` and `maintain` do.
 
+use crate::sync::PlainArc;
 use std::fmt;
 
 /// What went wrong, as what the caller can do about it.
@@ -40,7 +41,7 @@ pub struct Error {
     kind: ErrorKind,
     context: String,
     #[source]
-    source: Option<std::sync::Arc<std::io::Error>>,
+    source: Option<PlainArc<std::io::Error>>,
 }
 
 impl fmt::Display for Error {
@@ -71,7 +72,7 @@ impl Error {
             Os::StorageFull | Os::QuotaExceeded | Os::FileTooLarge => ErrorKind::DiskFull,
             _ => ErrorKind::Io,
         };
-        Self { kind, context: context.into(), source: Some(std::sync::Arc::new(source)) }
+        Self { kind, context: context.into(), source: Some(PlainArc::new(source)) }
     }
 
     /// The same error under another kind, where the place knows better what the caller can do.

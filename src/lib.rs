@@ -1,4 +1,100 @@
-//! emberlog: a persistent, memory-budgeted cache that long-running services embed.
+//! A persistent cache that a long-running service embeds: byte strings under byte-string keys, in memory and on disk, within budgets in bytes.
+//!
+//! It is for services that have latency and hit-ratio objectives and that restart: after a clean stop, a `kill -9` or a power cut the cache opens
+//! with what its log holds, and serves it. A value that was removed or replaced does not come back, as far as the [durability](#durability)
+//! that was chosen reaches.
+//!
+//! # When not to use it
+//! - As a database. A cache may drop any entry at any time; what must not be lost belongs elsewhere.
+//! - For several processes at once. One handle has the directory; a second open is [`ErrorKind::Locked`]. (Clones of a [`Cache`] share one handle.)
+//! - On a network file system. The crash contract in [`disk`] needs `flock`, preallocation and syncs that mean what they say.
+//! - For small, short-lived data that nobody misses after a restart, if the fastest read is all that counts: hits are copied out, so that budgets
+//!   stay strict and no caller's code runs under a lock. [`Builder::open_memory_only`] has the same cost.
+//! - Outside Linux: that is where it is built and tested.
+//!
+//! # Quick start
+//! ```
+//! use emberlog::{Cache, Durability, EntryOptions};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), emberlog::Error> {
+//! # let parent = tempfile::tempdir().unwrap();
+//! # let path = parent.path().join("cache");
+//! let cache = Cache::builder()
+//!     .memory_bytes(32 << 20)
+//!     .disk_bytes(256 << 20)
+//!     .durability(Durability::Buffered)
+//!     .open(&path)?;
+//!
+//! let outcome = cache.insert("user:42", "Ada");
+//! assert!(outcome.is_stored());
+//! cache.insert_with("session:7", "token", EntryOptions::new().time_to_live(Duration::from_secs(600)));
+//!
+//! let name = cache.get("user:42"); // Option<bytes::Bytes>, owned
+//! assert_eq!(name.as_deref(), Some(b"Ada".as_slice()));
+//! let length = cache.read("user:42", |value| value.len()); // lent, no allocation up to 4 KiB
+//! assert_eq!(length, Some(3));
+//!
+//! assert!(cache.remove("session:7"));
+//! cache.close()?;
+//!
+//! // Another process, later.
+//! let cache = Cache::builder().memory_bytes(32 << 20).disk_bytes(256 << 20).open(&path)?;
+//! assert_eq!(cache.get("user:42").as_deref(), Some(b"Ada".as_slice()));
+//! assert_eq!(cache.get("session:7"), None);
+//! # Ok(()) }
+//! ```
+//!
+//! # Budgets
+//! [`Builder::memory_bytes`] covers all memory that the cache keeps: entries, both indexes, ghosts, append and staging buffers, segment states.
+//! [`Builder::disk_bytes`] covers the allocated blocks of every file in the directory, temporary files and retired segments that are still mapped
+//! included. Both are divided when the cache opens; budgets that cannot work are an error that names the smallest that would. Outside: the page
+//! cache, the page tables of the mappings (2 MiB for each GiB touched), and for the length of a call the copy of one value. [`Cache::stats`] has
+//! the bytes by account.
+//!
+//! An entry that is too large for a tier is refused there, and counted: larger than an eighth of a shard's share in memory, or than the append
+//! buffer or a segment on disk.
+//!
+//! # Durability
+//! | | a call returns when | SIGKILL loses | a power cut loses |
+//! | --- | --- | --- | --- |
+//! | [`Durability::Buffered`] (default) | the record is in the append buffer | at most that buffer | what the system had not written back |
+//! | [`Durability::Written`] | the kernel has it | nothing | the same |
+//! | [`Durability::Synced`] | the medium has it; callers share syncs | nothing | nothing |
+//!
+//! What a crash takes is always the end of the log: where an event survives, all before it did. [`Cache::flush`] makes everything so far as good
+//! as `Synced`, or errs. A failed write or sync is never retried, as the kernel forgets what it could not write: the disk tier goes off,
+//! requests go on from memory, `flush` errs, and [`DiskStats::off_because`] says why. It is on again after the next open.
+//!
+//! When inserts come faster than the disk takes them, they wait for room, in order of asking; [`WhenBehind::Drop`] keeps the value in memory only
+//! instead, and leaves a tombstone in its place, so that no older value comes back.
+//!
+//! # Restart
+//! There is one way to open a store, the same after every kind of stop. It reads the footers of the sealed segments, scans the unsealed tail,
+//! writes nothing until it knows what to believe, and returns with the whole index in place. Damage becomes misses: never a wrong value, never an
+//! older one. [`Stats::recovery`] says what was found, kept and forgotten, and why. Then, behind requests, memory is filled again from the log,
+//! the records first that memory held before.
+//!
+//! # Reading the source
+//! `ARCHITECTURE.md` has the walks, the locks and the decisions; `format-spec/` the bytes on disk. Floors, lowest first; each imports only from
+//! below:
+//!
+//! | floor | module | question that it answers |
+//! | --- | --- | --- |
+//! | 0 | `error` `sync` [`clock`] `budget` `counters` `hash` `random` | what everybody needs |
+//! | 1 | [`mod@format`] | which bytes, and are they sound? |
+//! | 1 | `policy` | what is worth keeping? |
+//! | 2 | [`disk`] | what does the system promise of files, and what survives a crash? |
+//! | 3 | [`log`] | where does the next record go, and who may still read the old ones? |
+//! | 3 | `ring` | where do entries lie in memory? |
+//! | 4 | `index` | where is the newest version of a key? |
+//! | 5 | `shard` | what does one lock guard? |
+//! | 5 | [`recovery`] | which events count, and what does damage mean? |
+//! | 6 | `compaction` | what is kept of a segment that goes? What comes back to memory after a restart? |
+//! | 7 | `cache` `observe` | how do the tiers work together, and what does the cache tell of itself? |
+//!
+//! [`mod@format`], [`log`], [`recovery`] and [`disk`] are public for tools and tests that read a store without opening it or bring a disk of their own.
+//! What they show follows the version of the disk format, not that of the crate: it may change whenever the format does.
 
 mod budget;
 mod cache;

@@ -53,11 +53,11 @@ mod real {
 
     /// Waiting is not modelled: the pieces under loom never block on a condition.
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar(parking_lot::Condvar);
+    pub(crate) struct Condvar;
 
     impl Condvar {
         pub(crate) fn new() -> Self {
-            Self::default()
+            Self
         }
         pub(crate) fn notify_all(&self) {}
         pub(crate) fn notify_one(&self) {}
@@ -71,10 +71,22 @@ mod real {
 }
 
 pub(crate) use real::*;
+/// The machine's own counted pointer, also under loom: for trait objects, which loom's cannot hold, and for what is shared but not modelled.
+pub(crate) use std::sync::Arc as PlainArc;
 /// The machine's own atomic, also under loom: for memory that the kernel hands out zeroed, which loom's types cannot live in.
 pub(crate) use std::sync::atomic::{
     AtomicBool as PlainAtomicBool, AtomicU32 as PlainAtomicU32, AtomicU64 as PlainAtomicU64,
 };
+
+/// Lets other threads run; for loops that wait for a reader to finish a copy.
+pub(crate) fn yield_now() {
+    std::thread::yield_now();
+}
+
+/// How many threads the machine runs at once, as far as it says so.
+pub(crate) fn core_count() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
 
 /// A background thread with a name; joined by its owner, never detached.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use super::open;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
-use crate::sync::Arc;
+use crate::sync::PlainArc;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -86,7 +86,7 @@ pub struct Builder {
     pub(crate) append_buffer_bytes: Option<u64>,
     pub(crate) disk_index_bytes: Option<u64>,
     pub(crate) expected_entry_bytes: u64,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: PlainArc<dyn Clock>,
     pub(crate) random_seed: Option<u64>,
 }
 
@@ -105,7 +105,7 @@ impl Default for Builder {
             append_buffer_bytes: None,
             disk_index_bytes: None,
             expected_entry_bytes: 256,
-            clock: Arc::new(SystemClock),
+            clock: PlainArc::new(SystemClock),
             random_seed: None,
         }
     }
@@ -190,12 +190,12 @@ impl Builder {
 
     /// Where the time comes from. Default [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = PlainArc::new(clock);
         self
     }
 
     /// The same, shared with the caller.
-    pub fn shared_clock(mut self, clock: std::sync::Arc<dyn Clock>) -> Self {
+    pub fn shared_clock(mut self, clock: PlainArc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
@@ -229,14 +229,14 @@ impl Builder {
                 _ => error,
             }
         })?;
-        open::open(self, Arc::new(disk))
+        open::open(self, PlainArc::new(disk))
     }
 
     /// Opens the store on a disk of the caller's, such as a [`SimDisk`](crate::disk::SimDisk).
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
-    pub fn open_on(self, disk: std::sync::Arc<dyn Disk>) -> Result<Cache, Error> {
+    pub fn open_on(self, disk: PlainArc<dyn Disk>) -> Result<Cache, Error> {
         open::open(self, disk)
     }
 

@@ -9,7 +9,7 @@
 use super::builder::{Durability, Maintenance, WhenBehind};
 use super::outcome::{EntryOptions, InsertOutcome, Refusal, TierOutcome};
 use crate::clock::Clock;
-use crate::compaction::{CompactionCounters, Refill};
+use crate::compaction::{CompactionCounters, Owed, Refill};
 use crate::counters::Counter;
 use crate::error::{Error, ErrorKind};
 use crate::format::location::Location;
@@ -19,7 +19,7 @@ use crate::log::{Appended, Class, Found, Log, Reservation};
 use crate::observe::RecoveryReport;
 use crate::shard::memory::Inserted;
 use crate::shard::{Indexed, Shards};
-use crate::sync::{Arc, Mutex, Ordering, PlainAtomicBool, PlainAtomicU32, RwLock};
+use crate::sync::{Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -40,10 +40,10 @@ pub(crate) struct CoreCounters {
 pub(crate) struct Core {
     pub(crate) shards: Shards,
     pub(crate) log: Option<Log>,
-    pub(crate) disk: Option<Arc<dyn crate::disk::Disk>>,
+    pub(crate) disk: Option<PlainArc<dyn crate::disk::Disk>>,
     pub(crate) salt: u64,
     pub(crate) epoch_unix_ms: u64,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: PlainArc<dyn Clock>,
     /// Highest time seen, in seconds since the epoch: time never goes back.
     pub(crate) latest_s: PlainAtomicU32,
     pub(crate) durability: Durability,
@@ -64,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) refill: Mutex<Option<Refill>>,
     pub(crate) counters: CoreCounters,
     pub(crate) compaction: CompactionCounters,
+    /// Values to be appended again when there is room.
+    pub(crate) owed: Owed,
     pub(crate) recovery: RecoveryReport,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) fixed_bytes: u64,
@@ -574,7 +576,7 @@ impl Core {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     location: Location,
-    segment: Arc<crate::log::Segment>,
+    segment: crate::sync::Arc<crate::log::Segment>,
     promote: bool,
 }
 
@@ -593,7 +595,7 @@ mod tests {
     fn a_promotion_that_was_under_way_when_the_disk_went_off_brings_no_older_value_back() {
         let settings = Cache::builder().memory_bytes(4 << 20).disk_bytes(2 << 20).shards(1);
         let settings = settings.maintenance(Maintenance::Manual);
-        let cache = settings.open_on(Arc::new(SimDisk::new(1))).expect("an empty disk");
+        let cache = settings.open_on(PlainArc::new(SimDisk::new(1))).expect("an empty disk");
         let core = cache.core();
         let (key, hash) = (b"key", key_hash(core.salt, b"key"));
         cache.insert(key, "old");

@@ -9,8 +9,8 @@ use crate::compaction::{Keep, retire_oldest};
 use crate::error::{Error, ErrorKind};
 use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
-use crate::log::{Class, Log, Prepared};
-use crate::sync::{Arc, Ordering, Worker};
+use crate::log::{Class, Log, Prepared, Reservation};
+use crate::sync::{Ordering, PlainArc, Worker};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -37,6 +37,7 @@ impl Core {
     pub(crate) fn make_spare(&self, haste: Haste) -> Result<(), Error> {
         let Some(log) = &self.log else { return Ok(()) };
         let (mut retired, mut waits) = (0u32, 0u32);
+        let used_bytes = log.budget().used_bytes();
         loop {
             if log.prepare_step()? == Prepared::Ready {
                 return Ok(());
@@ -44,11 +45,14 @@ impl Core {
             // A pin lasts for a copy: rather than retire another segment, let the reader finish.
             if log.has_retired() && waits < 10_000 {
                 waits += 1;
-                std::thread::yield_now();
+                crate::sync::yield_now();
                 continue;
             }
-            // One segment's room is one segment, give or take the last's shorter file: more would be paid for nothing on a disk that others fill.
-            if retired < 8 && self.retire(haste, u64::from(log.plan().segment_len_bytes) / 2)? {
+            // One segment's room is one segment, give or take the last's shorter file, and many where restarts left short ones: until that much is
+            // free. More would be paid for nothing on a disk that others fill.
+            let freed_bytes = used_bytes.saturating_sub(log.budget().used_bytes());
+            let is_due = retired < 8 || freed_bytes < log.plan().segment_charge_bytes();
+            if is_due && self.retire(haste, u64::from(log.plan().segment_len_bytes) / 2)? {
                 retired += 1;
                 continue;
             }
@@ -81,13 +85,40 @@ impl Core {
             Haste::No => Keep::HeldByMemory { bytes_max: reinsert_bytes_max },
             Haste::Yes => Keep::Nothing,
         };
+        self.with_room(log, by, |reserve| {
+            retire_oldest(&self.shards, log, keep, reserve, &self.owed, self.now_s(), &self.compaction)
+        })
+    }
+
+    /// Calls `act` with a way to get room for what is appended again.
+    fn with_room<'a, T>(
+        &self,
+        log: &'a Log,
+        by: Hands,
+        act: impl FnOnce(&dyn Fn(u64) -> Option<Reservation<'a>>) -> T,
+    ) -> T {
         let write = || {
             // A failure has tripped the latch, which is asked next.
             let _ = log.write_step();
         };
         let write: Option<&dyn Fn()> = if by == Hands::Writer { Some(&write) } else { None };
-        let reserve = |record_len: u64| log.reserve_ahead(record_len, write);
-        retire_oldest(&self.shards, log, keep, &reserve, self.now_s(), &self.compaction)
+        act(&|record_len| log.reserve_ahead(record_len, write))
+    }
+
+    /// Appends again what is owed to the log, up to a bound. Returns whether there was anything.
+    fn pay_owed(&self, log: &Log) -> bool {
+        const STEP_BYTES_MAX: u64 = 256 << 10;
+        let hands = if self.is_inline() { Hands::Writer } else { Hands::Maintenance };
+        self.with_room(log, hands, |reserve| {
+            let mut paid = 0;
+            while paid < STEP_BYTES_MAX && !log.needs_spare() {
+                match self.owed.pay_one(&self.shards, log, reserve, self.now_s()) {
+                    Some(bytes) => paid += bytes,
+                    None => break,
+                }
+            }
+            paid > 0
+        })
     }
 
     /// Makes the spare, and then room in the budget for one more segment, so that the oldest goes while there is time to keep what it is worth.
@@ -124,6 +155,9 @@ impl Core {
         {
             return Ok(true);
         }
+        if self.pay_owed(log) {
+            return Ok(true);
+        }
         if log.needs_spare() && log.prepare_step()? == Prepared::Ready {
             return Ok(true);
         }
@@ -152,12 +186,12 @@ impl Core {
     // -- threads
 
     /// Starts the background threads.
-    pub(crate) fn start_threads(self: &Arc<Self>) -> Result<Vec<Worker>, Error> {
+    pub(crate) fn start_threads(self: &PlainArc<Self>) -> Result<Vec<Worker>, Error> {
         if self.log.is_none() || self.is_inline() {
             return Ok(Vec::new());
         }
         let start = |name: &str, body: fn(&Core, &Log)| {
-            let core = Arc::clone(self);
+            let core = PlainArc::clone(self);
             Worker::start(name, move || {
                 let Some(log) = &core.log else { return };
                 let stop = || core.stopping.load(Ordering::Relaxed);
@@ -230,6 +264,7 @@ impl Core {
                 }
                 busy |= self.relieve_index()?;
                 busy |= log.seal_step()?;
+                busy |= self.pay_owed(log);
                 if let Some(refill) = self.refill.lock().as_mut() {
                     busy |= refill.step(&self.shards, log, self.now_s());
                 }

@@ -14,7 +14,7 @@ pub use outcome::{EntryOptions, InsertOutcome, Maintained, MaintenanceBudget, Re
 use self::core::{Core, Touch};
 use crate::error::Error;
 use crate::observe::Stats;
-use crate::sync::{Arc, Mutex, Worker};
+use crate::sync::{Mutex, PlainArc, Worker};
 use bytes::Bytes;
 
 /// A persistent cache with budgets in bytes. Cheap to clone; all clones are the same cache.
@@ -44,12 +44,12 @@ use bytes::Bytes;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Cache(Arc<Handle>);
+pub struct Cache(PlainArc<Handle>);
 
 /// The last clone closes the cache.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    core: Arc<Core>,
+    core: PlainArc<Core>,
     workers: Mutex<Vec<Worker>>,
 }
 
@@ -75,7 +75,7 @@ impl Cache {
     }
 
     fn new(handle: Handle) -> Self {
-        Self(Arc::new(handle))
+        Self(PlainArc::new(handle))
     }
 
     fn core(&self) -> &Core {

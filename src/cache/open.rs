@@ -18,7 +18,7 @@ use crate::random::Random;
 use crate::recovery::survey::{Room, Survey, Visitor, open_error, read_identity};
 use crate::recovery::{Repaired, repair};
 use crate::shard::Shards;
-use crate::sync::{Arc, Mutex, PlainAtomicBool, PlainAtomicU32, RwLock};
+use crate::sync::{Mutex, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
 use std::io;
 
 /// A clock mark further ahead of the clock than this empties the store: times in it mean nothing (P7).
@@ -71,7 +71,7 @@ impl Visitor for IndexBuilder<'_> {
 }
 
 /// Opens a store, or creates one.
-pub(crate) fn open(settings: Builder, disk: std::sync::Arc<dyn Disk>) -> Result<Cache, Error> {
+pub(crate) fn open(settings: Builder, disk: PlainArc<dyn Disk>) -> Result<Cache, Error> {
     let plan = Plan::new(&settings, true)?;
     let disk_plan = plan.disk.clone().expect("asked for");
     disk.lock(names::LOCK).map_err(|error| match error.kind() {
@@ -92,7 +92,7 @@ fn open_locked(
     settings: &Builder,
     plan: &Plan,
     disk_plan: &super::plan::DiskPlan,
-    disk: &std::sync::Arc<dyn Disk>,
+    disk: &PlainArc<dyn Disk>,
 ) -> Result<Core, Error> {
     let random = settings.random_seed.map_or(Random::System, Random::seeded);
     let (identity, created) = find_identity(settings, &**disk, &random)?;
@@ -104,8 +104,8 @@ fn open_locked(
     let overhead = budget
         .try_charge(super::plan::DISK_OVERHEAD_BYTES)
         .expect("the plan leaves room for the identity and the lock");
-    // Held as long as the budget: the files are never removed.
-    std::mem::forget(overhead);
+    // These files are never removed.
+    overhead.keep();
 
     let log_plan = &disk_plan.log;
     let room = Room {
@@ -153,7 +153,7 @@ fn open_locked(
         tracing::warn!(damage = survey.damage_count, "recovery found damage; see the recovery report");
     }
     let log = Log::start(
-        Arc::clone(disk),
+        PlainArc::clone(disk),
         identity.clone(),
         LogPlan { ..log_plan.clone() },
         budget,
@@ -168,7 +168,7 @@ fn open_locked(
         plan,
         shards,
         Some(log),
-        Some(Arc::clone(disk)),
+        Some(PlainArc::clone(disk)),
         identity.hash_salt,
         epoch_unix_ms,
         latest_s,
@@ -193,20 +193,20 @@ fn core(
     plan: &Plan,
     shards: Shards,
     log: Option<Log>,
-    disk: Option<std::sync::Arc<dyn Disk>>,
+    disk: Option<PlainArc<dyn Disk>>,
     salt: u64,
     epoch_unix_ms: u64,
     latest_s: u32,
     recovery: RecoveryReport,
 ) -> Core {
-    let refill = log.as_ref().map(crate::compaction::Refill::new);
+    let refill = log.as_ref().map(|log| crate::compaction::Refill::new(&shards, log));
     Core {
         shards,
         log,
         disk,
         salt,
         epoch_unix_ms,
-        clock: Arc::clone(&settings.clock),
+        clock: PlainArc::clone(&settings.clock),
         latest_s: PlainAtomicU32::new(latest_s),
         durability: settings.durability,
         when_behind: settings.when_behind,
@@ -220,6 +220,7 @@ fn core(
         refill: Mutex::new(refill),
         counters: CoreCounters::default(),
         compaction: CompactionCounters::default(),
+        owed: crate::compaction::Owed::default(),
         recovery,
         memory_limit_bytes: settings.memory_bytes,
         fixed_bytes: plan.fixed_bytes,
@@ -227,7 +228,7 @@ fn core(
 }
 
 fn finish(core: Core) -> Result<Cache, Error> {
-    let core = Arc::new(core);
+    let core = PlainArc::new(core);
     // The spare before the first request, so that none has to wait for it; but nothing is retired because a store is opened.
     let spare = core.log.as_ref().map_or(Ok(()), |log| log.prepare_step().map(|_| ()));
     let ready = spare.and_then(|()| core.start_threads());

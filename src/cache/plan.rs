@@ -18,8 +18,8 @@ const PINNED_SEGMENTS: u64 = 8;
 const SEGMENT_STATE_BYTES: u64 = 512;
 /// A scan window, gathered footer entries and a footer read back: what sealing and retiring take while they run.
 const WORKING_BYTES: u64 = (256 << 10) + (128 << 10);
-/// State of the cache itself, its threads' first pages, one shard's lock and counters.
-const FIXED_BYTES: u64 = 64 << 10;
+/// State of the cache itself, its threads' first pages, the list of what is owed to the log.
+const FIXED_BYTES: u64 = (64 << 10) + (32 << 10);
 const SHARD_BYTES: u64 = 512;
 
 /// All sizes.
@@ -50,6 +50,9 @@ impl Plan {
         plan.ok_or_else(|| {
             // The smallest budget that works, to the kibibyte: the split is monotonous in the budget.
             let (mut low, mut high) = (settings.memory_bytes >> 10, 1u64 << 30);
+            if !matches!(Self::for_memory(settings, high << 10, with_disk), Ok(Some(_))) {
+                return invalid("no memory budget up to 1 TiB works for these settings".to_owned());
+            }
             while low + 1 < high {
                 let middle = (low + high) / 2;
                 match Self::for_memory(settings, middle << 10, with_disk) {
@@ -67,7 +70,7 @@ impl Plan {
 
     /// `None` if the memory does not suffice.
     fn for_memory(settings: &Builder, memory_bytes: u64, with_disk: bool) -> Result<Option<Self>, Error> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = crate::sync::core_count();
         let by_memory = usize::try_from(memory_bytes / (4 << 20)).unwrap_or(usize::MAX).max(1);
         let default = (4 * cores).next_power_of_two().min(1 << by_memory.ilog2());
         let shard_count = settings.shard_count.unwrap_or(default);
@@ -87,9 +90,11 @@ impl Plan {
             let entries = settings.disk_bytes / settings.expected_entry_bytes;
             let wanted = entries.saturating_mul(21) / 2;
             index_bytes = settings.disk_index_bytes.unwrap_or(wanted.min(memory_bytes / 4)) / shard_count as u64;
-            index_bytes = index_bytes.max(4096).next_multiple_of(4096);
+            let whole_pages = index_bytes.max(4096).checked_next_multiple_of(4096);
+            let index_bytes_per_shard = whole_pages.and_then(|bytes| usize::try_from(bytes).ok());
             let index_bytes_per_shard =
-                usize::try_from(index_bytes).map_err(|_| invalid("disk_index_bytes is too large".into()))?;
+                index_bytes_per_shard.ok_or_else(|| invalid("disk_index_bytes is too large".into()))?;
+            index_bytes = index_bytes_per_shard as u64;
             Some(DiskPlan { log, index_bytes_per_shard, disk_bytes: settings.disk_bytes })
         } else {
             None

@@ -3,8 +3,10 @@
 //! Knows: shards, the log. Does not know: threads, configuration. Foreground requests never wait for reinsertion: it takes room only where there
 //! is some at once, and copies outside every lock.
 
+mod owed;
 mod refill;
 
+pub(crate) use owed::Owed;
 pub(crate) use refill::Refill;
 
 use crate::counters::Counter;
@@ -47,6 +49,7 @@ pub(crate) fn retire_oldest<'a>(
     log: &'a Log,
     keep: Keep,
     reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
+    owed: &Owed,
     now_s: u32,
     counters: &CompactionCounters,
 ) -> Result<bool, Error> {
@@ -61,8 +64,8 @@ pub(crate) fn retire_oldest<'a>(
             bytes_left = 0;
         }
         for entry in entries.iter().filter(|entry| entry.kind == RecordKind::Put) {
-            bytes_left =
-                bytes_left.saturating_sub(visit(shards, log, &segment, entry, bytes_left, reserve, now_s, counters));
+            bytes_left = bytes_left
+                .saturating_sub(visit(shards, log, &segment, entry, bytes_left, reserve, owed, now_s, counters));
         }
     });
     if read.is_err() {
@@ -87,6 +90,7 @@ fn visit<'a>(
     entry: &FooterEntry,
     bytes_left: u64,
     reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
+    owed: &Owed,
     now_s: u32,
     counters: &CompactionCounters,
 ) -> u64 {
@@ -94,14 +98,15 @@ fn visit<'a>(
     let hash = entry.key_hash;
     let is_live =
         |shard: &crate::shard::Shard| shard.index_find(hash).is_some_and(|found| found.location == location.pack());
-    let wanted = {
+    let held = {
         let shard = shards.read(hash);
         if !is_live(&shard) {
             return 0;
         }
-        bytes_left > 0 && shard.memory.may_hold(hash)
+        shard.memory.may_hold(hash)
     };
-    if wanted
+    if held
+        && bytes_left > 0
         && let Some((header, payload)) = log.copy_record(segment, entry.offset)
         && header.kind == RecordKind::Put
         && header.key_hash == hash
@@ -127,6 +132,9 @@ fn visit<'a>(
     }
     if shards.write(hash).index_clear_if(hash, location) {
         counters.dropped_live_count.one();
+        if held {
+            owed.push(hash);
+        }
     }
     0
 }

@@ -111,27 +111,128 @@ mod tests {
 mod models {
     use super::*;
     use crate::sync::Arc;
+    use loom::cell::Cell;
+    use loom::thread;
+    use rustix::io::Errno;
 
-    #[test]
-    fn a_success_published_after_a_failure_never_slips_past_the_latch() {
+    trait Trip: 'static {
+        fn start() -> Self;
+        fn fail(&self);
+        fn check(&self) -> Result<(), Error>;
+        fn is_tripped(&self) -> bool;
+    }
+
+    impl Trip for Latch {
+        fn start() -> Self {
+            Self::new()
+        }
+        fn fail(&self) {
+            self.trip("sync", Errno::IO.into());
+        }
+        fn check(&self) -> Result<(), Error> {
+            Self::check(self)
+        }
+        fn is_tripped(&self) -> bool {
+            Self::is_tripped(self)
+        }
+    }
+
+    /// A sync fails in one thread, and another, whose sync came to its end, asks whether it may report that.
+    fn model<L: Trip>() {
         loom::model(|| {
-            let latch = Arc::new(Latch::new());
+            let latch = Arc::new(L::start());
+            // What the failing thread did before; loom reports a read that races with it.
+            let lost_bytes = Arc::new(Cell::new(0));
             let failed = Arc::new(AtomicBool::new(false));
             let failing = {
-                let (latch, failed) = (Arc::clone(&latch), Arc::clone(&failed));
-                loom::thread::spawn(move || {
-                    latch.trip("sync", rustix::io::Errno::IO.into());
+                let (latch, lost_bytes, failed) = (Arc::clone(&latch), Arc::clone(&lost_bytes), Arc::clone(&failed));
+                thread::spawn(move || {
+                    lost_bytes.set(7);
+                    latch.fail();
                     failed.store(true, Ordering::Release);
                 })
             };
-            if failed.load(Ordering::Acquire) {
-                assert!(latch.check().is_err(), "the failure was known, the latch was not");
-            }
+            let known = failed.load(Ordering::Acquire);
+            let checked = latch.check();
+            assert!(!known || checked.is_err(), "the failure was known, and a success was reported: I-LATCH-1");
             if latch.is_tripped() {
+                assert_eq!(lost_bytes.get(), 7, "who sees the flag sees what the failing thread did");
                 assert!(latch.check().is_err(), "the flag was seen without its error");
+            } else {
+                assert!(checked.is_ok(), "a latch never opens again: I-LATCH-2");
             }
-            failing.join().expect("the model's thread ends");
+            failing.join().expect("the failing thread ends");
             assert!(latch.check().is_err());
         });
+    }
+
+    #[test]
+    fn a_failure_is_seen_before_any_later_success_and_with_all_that_led_to_it() {
+        model::<Latch>();
+    }
+
+    #[test]
+    fn of_two_failures_both_threads_see_the_same_one() {
+        loom::model(|| {
+            let latch = Arc::new(Latch::new());
+            let other = {
+                let latch = Arc::clone(&latch);
+                thread::spawn(move || latch.trip("write", Errno::NOSPC.into()).to_string())
+            };
+            let mine = latch.trip("sync", Errno::IO.into()).to_string();
+            assert_eq!(other.join().expect("the other thread ends"), mine, "the first error stays: I-LATCH-2");
+        });
+    }
+
+    /// The broken twin: it raises the flag before the error is there.
+    struct FlagFirst(Latch);
+
+    impl Trip for FlagFirst {
+        fn start() -> Self {
+            Self(Latch::new())
+        }
+        fn fail(&self) {
+            self.0.is_tripped.store(true, Ordering::Release);
+            *self.0.first.lock() = Some(Error::io("sync", Errno::IO.into()));
+        }
+        fn check(&self) -> Result<(), Error> {
+            self.0.check()
+        }
+        fn is_tripped(&self) -> bool {
+            self.0.is_tripped()
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a tripped latch holds its error")]
+    fn a_twin_that_raises_the_flag_first_is_caught() {
+        model::<FlagFirst>();
+    }
+
+    /// The broken twin: its flag publishes nothing.
+    struct RelaxedFlag(Latch);
+
+    impl Trip for RelaxedFlag {
+        fn start() -> Self {
+            Self(Latch::new())
+        }
+        fn fail(&self) {
+            let mut first = self.0.first.lock();
+            first.get_or_insert_with(|| Error::io("sync", Errno::IO.into()));
+            self.0.is_tripped.store(true, Ordering::Relaxed);
+        }
+        fn check(&self) -> Result<(), Error> {
+            // Without the lock, which would order by itself what the flag does not.
+            if self.is_tripped() { Err(Error::io("sync", Errno::IO.into())) } else { Ok(()) }
+        }
+        fn is_tripped(&self) -> bool {
+            self.0.is_tripped()
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "Causality violation")]
+    fn a_twin_whose_flag_is_relaxed_is_caught() {
+        model::<RelaxedFlag>();
     }
 }

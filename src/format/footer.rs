@@ -5,7 +5,7 @@ use super::codec::{self, Builder, Fields};
 use super::decode_error::{DecodeError, Fault};
 use super::identity::check_version;
 use super::record::RecordKind;
-use super::segment::{DATA_START, Link, SegmentHeader, check_len_bytes};
+use super::segment::{DATA_START, Link, SegmentHeader, check_len_bytes, check_store_id};
 use super::{ALIGN_BYTES, FORMAT_VERSION, align_up, checksum};
 
 const TAIL: &str = "footer tail";
@@ -103,9 +103,10 @@ impl FooterTail {
         }
         checksum::verify(TAIL, Seed(store_id), offset, raw)?;
         let mut fields = Fields::new(&raw[8..]);
-        let (uid, store_id, number, version) = (fields.bytes(), fields.bytes(), fields.u32(), fields.u32());
+        let (uid, named_store_id, number, version) = (fields.bytes(), fields.bytes(), fields.u32(), fields.u32());
         let (len_bytes, clock_mark_s) = (fields.u32(), fields.u32());
         check_version(TAIL, version, fields.u64())?;
+        check_store_id(TAIL, named_store_id, store_id)?;
         check_len_bytes(TAIL, len_bytes)?;
         let (predecessor_number, predecessor_end_offset) = (fields.u32(), fields.u32());
         let (predecessor_uid, predecessor_last_seqno) = (fields.bytes(), fields.u64());

@@ -66,9 +66,13 @@ impl SegmentHeader {
         }
         checksum::verify(HEADER, Seed(store_id), offset, raw)?;
         let mut fields = Fields::new(&raw[8..]);
-        let (uid, store_id, number, version) = (fields.bytes(), fields.bytes(), fields.u32(), fields.u32());
+        let (uid, named_store_id, number, version) = (fields.bytes(), fields.bytes(), fields.u32(), fields.u32());
         let (len_bytes, clock_mark_s) = (fields.u32(), fields.u32());
         check_version(HEADER, version, fields.u64())?;
+        check_store_id(HEADER, named_store_id, store_id)?;
+        if uid == [0; 16] {
+            return Err(DecodeError::new(HEADER, Fault::Field { field: "uid", found: 0 }));
+        }
         check_len_bytes(HEADER, len_bytes)?;
         Ok(Self { uid, store_id, number, len_bytes, clock_mark_s })
     }
@@ -96,6 +100,15 @@ pub(crate) fn check_len_bytes(name: &'static str, len_bytes: u32) -> Result<(), 
     } else {
         Err(DecodeError::new(name, Fault::Field { field: "segment_len_bytes", found: len_bytes.into() }))
     }
+}
+
+/// The store id is in the structure and in the seed of its checksum; only a forger makes them differ.
+pub(crate) fn check_store_id(name: &'static str, named: [u8; 16], expected: [u8; 16]) -> Result<(), DecodeError> {
+    if named == expected {
+        return Ok(());
+    }
+    let found = u64::from_le_bytes(*named.first_chunk().expect("eight of sixteen bytes"));
+    Err(DecodeError::new(name, Fault::Field { field: "store_id", found }))
 }
 
 /// Which segment comes before this one, and where it ends.
@@ -203,6 +216,13 @@ mod tests {
         assert_eq!(SegmentHeader::decode([9; 16], 256, &bytes), Ok(header));
         assert!(SegmentHeader::decode([9; 16], 0, &bytes).is_err(), "another place");
         assert!(SegmentHeader::decode([8; 16], 256, &bytes).is_err(), "another store");
+        // Under a checksum that is good, as the fuzzer forged it.
+        for (range, what) in [(24..40, "another store's id"), (8..24, "no uid")] {
+            let mut forged = bytes;
+            forged[range].fill(0);
+            checksum::seal(Seed([9; 16]), 256, &mut forged);
+            assert!(SegmentHeader::decode([9; 16], 256, &forged).is_err(), "{what}");
+        }
 
         let link = Link {
             predecessor_number: 4,

@@ -5,5 +5,5 @@
 mod slot;
 mod table;
 
-pub(crate) use slot::{LOCATION_MAX, POPULARITY_MAX, Slot};
+pub(crate) use slot::POPULARITY_MAX;
 pub(crate) use table::{Found, Put, Table};

@@ -14,7 +14,7 @@ mod segment;
 mod tail;
 mod watermark;
 
-pub(crate) use scan::{Depth, Item};
+pub(crate) use scan::Depth;
 pub(crate) use seal::seal;
 pub(crate) use segment::{End, Found, Segment, Source};
 pub(crate) use tail::{Class, cost};
@@ -30,7 +30,7 @@ use crate::format::names;
 use crate::format::record::{RecordHeader, RecordKind};
 use crate::format::segment::{HEADER_OFFSETS, Link, SegmentHeader};
 use crate::random::Random;
-use crate::sync::{Arc, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, Condvar, Mutex, Ordering, PlainArc};
 use pins::{Pin, PinTable, Retired};
 use std::collections::VecDeque;
 use std::io;
@@ -101,7 +101,7 @@ pub(crate) struct LogCounters {
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Log {
-    disk: Arc<dyn Disk>,
+    disk: PlainArc<dyn Disk>,
     identity: Identity,
     plan: LogPlan,
     budget: Budget,
@@ -162,8 +162,9 @@ impl Log {
     /// A log that goes on behind `recovered` (oldest first) in a fresh segment.
     ///
     /// `number` is the fresh segment's, `link` what it follows.
+    #[allow(clippy::too_many_arguments, reason = "the parts of a log, brought together in one place")]
     pub(crate) fn start(
-        disk: Arc<dyn Disk>,
+        disk: PlainArc<dyn Disk>,
         identity: Identity,
         plan: LogPlan,
         budget: Budget,
@@ -179,7 +180,7 @@ impl Log {
         for Recovered { tail, name, live_count } in &recovered {
             let file_name = names::segment(tail.header.number);
             let context = || format!("cannot open {file_name}");
-            let file: Arc<dyn DiskFile> =
+            let file: PlainArc<dyn DiskFile> =
                 disk.open(&file_name, crate::disk::Access::Read).map_err(|error| Error::io(context(), error))?.into();
             let allocated = file.allocated_bytes().map_err(|error| Error::io(context(), error))?;
             let charge = budget.try_charge(allocated).ok_or_else(|| {
@@ -242,10 +243,6 @@ impl Log {
 
     pub(crate) fn plan(&self) -> &LogPlan {
         &self.plan
-    }
-
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
     }
 
     pub(crate) fn budget(&self) -> &Budget {
@@ -883,7 +880,6 @@ impl Log {
         let tail = self.tail.lock();
         LogSnapshot {
             segment_count: tail.order.len() as u64,
-            unsealed_count: tail.unsealed.len() as u64,
             buffered_bytes: tail.buffer.used(),
             next_seqno: tail.next_seqno,
             written_seqno: tail.written_seqno,
@@ -905,7 +901,7 @@ impl Log {
             assert_eq!(counted, found, "segment {}: live records counted and found", segment.header.number);
         }
         let known: u64 = tail.order.iter().map(|segment| named.get(&segment.name).copied().unwrap_or(0)).sum();
-        assert_eq!(known, named.values().sum(), "every slot names a segment that is there");
+        assert_eq!(known, named.values().sum::<u64>(), "every slot names a segment that is there");
         let charged: u64 = tail.order.iter().chain(&tail.spare).map(|segment| segment.charge.lock().bytes()).sum();
         assert!(charged <= self.budget.used_bytes(), "every segment is charged");
     }
@@ -915,7 +911,6 @@ impl Log {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogSnapshot {
     pub(crate) segment_count: u64,
-    pub(crate) unsealed_count: u64,
     pub(crate) buffered_bytes: u64,
     pub(crate) next_seqno: u64,
     pub(crate) written_seqno: u64,
@@ -932,8 +927,8 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
-fn source_of(plan: &LogPlan, file: &Arc<dyn DiskFile>, len: u64) -> io::Result<Source> {
-    if plan.mapped { Ok(Source::Mapped(file.map(len)?)) } else { Ok(Source::File(Arc::clone(file))) }
+fn source_of(plan: &LogPlan, file: &PlainArc<dyn DiskFile>, len: u64) -> io::Result<Source> {
+    if plan.mapped { Ok(Source::Mapped(file.map(len)?)) } else { Ok(Source::File(PlainArc::clone(file))) }
 }
 
 /// Makes a segment file (P3): temporary name, length, header, sync; then its name, and the directory synced. On failure nothing is left behind.
@@ -951,7 +946,7 @@ fn create_segment(
 ) -> io::Result<(Segment, u64)> {
     let temporary = names::segment_temporary(number);
     let made = (|| {
-        let file: Arc<dyn DiskFile> = disk.create_new(&temporary)?.into();
+        let file: PlainArc<dyn DiskFile> = disk.create_new(&temporary)?.into();
         file.allocate(plan.segment_len_bytes.into())?;
         let allocated = file.allocated_bytes()?;
         if allocated > charge.bytes() && budget.limit_bytes() - budget.used_bytes() < allocated - charge.bytes() {

@@ -13,7 +13,7 @@ use crate::disk::{DiskFile, Mapping};
 use crate::format::Seed;
 use crate::format::record::RecordHeader;
 use crate::format::segment::{Link, SegmentHeader};
-use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, RwLock};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, OnceLock, Ordering, PlainArc, RwLock};
 
 /// How records of a segment are read.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) enum Source {
     /// Through a mapping of the whole file.
     Mapped(Mapping),
     /// By positioned reads.
-    File(Arc<dyn DiskFile>),
+    File(PlainArc<dyn DiskFile>),
 }
 
 /// What is known of a segment once no more is appended to it.
@@ -42,7 +42,7 @@ pub(crate) struct Segment {
     pub(crate) watermark: Watermark,
     source: Source,
     /// Handle for writing and syncing; closed when the segment is sealed.
-    file: RwLock<Option<Arc<dyn DiskFile>>>,
+    file: RwLock<Option<PlainArc<dyn DiskFile>>>,
     /// Set when the log moves into the segment.
     link: OnceLock<Link>,
     /// Set when the log has moved on.
@@ -72,7 +72,7 @@ impl Segment {
         header: SegmentHeader,
         name: u16,
         source: Source,
-        file: Option<Arc<dyn DiskFile>>,
+        file: Option<PlainArc<dyn DiskFile>>,
         charge: Charge,
     ) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Segment {
     }
 
     /// The handle for writing, until the segment is sealed.
-    pub(crate) fn file(&self) -> Option<Arc<dyn DiskFile>> {
+    pub(crate) fn file(&self) -> Option<PlainArc<dyn DiskFile>> {
         self.file.read().clone()
     }
 

@@ -36,9 +36,6 @@ pub(crate) struct S3Fifo {
 impl S3Fifo {
     /// The small ring.
     pub(crate) const SMALL: u8 = SMALL;
-    /// The main ring.
-    pub(crate) const MAIN: u8 = MAIN;
-
     /// How many rings there are.
     pub(crate) const RING_COUNT: usize = 2;
     /// Hits beyond this one change nothing; counting may stop there.

@@ -8,4 +8,3 @@ pub mod survey;
 pub mod verdict;
 
 pub(crate) use repair::{Repaired, repair};
-pub(crate) use survey::{Survey, Visitor};

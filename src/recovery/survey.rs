@@ -192,13 +192,10 @@ impl Survey {
         if let Some(room) = room {
             survey.fit(room);
         }
-        survey.synced_max = survey
-            .segments
-            .iter()
-            .filter(|segment| segment.accepted)
-            .map(|segment| segment.synced_max)
-            .max()
-            .unwrap_or(0);
+        let chain = survey.segments.iter().filter(|segment| segment.accepted);
+        survey.synced_max = chain.map(|segment| segment.synced_max).fold(survey.synced_max, u64::max);
+        let headers = survey.segments.iter().filter_map(|segment| segment.header);
+        survey.clock_mark_s = headers.map(|header| header.clock_mark_s).max().unwrap_or(0);
         survey.apply(disk, depth, visitor)?;
         Ok(survey)
     }
@@ -354,7 +351,17 @@ impl Survey {
             match verdict {
                 SegmentVerdict::Spare => {
                     segment.accepted = false;
-                    continue;
+                    if index.checked_sub(1).is_none_or(|older| self.segments[older].number == number - 1) {
+                        continue;
+                    }
+                    // The spare is made when the log has moved into the segment before it, which was durable by then: that one is lost.
+                    // Removed as the hole's evidence, after all that is older.
+                    let spare = &mut self.segments[index];
+                    (spare.label, spare.verdict) = ("S-HOLE", SegmentVerdict::Hole);
+                    let what = format!("segment {} is missing; all that is older is forgotten", number - 1);
+                    self.find(Finding { label: "S-HOLE", file, offset: 0, what, damage: true, cause: None });
+                    self.forget_before(index);
+                    break;
                 }
                 SegmentVerdict::Stale | SegmentVerdict::CutBefore => {
                     self.drop_newer(index..chain_end);
@@ -396,16 +403,21 @@ impl Survey {
                 }
             }
             if !older_counts {
-                self.forgotten_older += u64::from(index > 0);
-                for older in &mut self.segments[..index] {
-                    older.label = "S-FORGOTTEN";
-                    older.accepted = false;
-                }
+                self.forget_before(index);
                 break;
             }
         }
         for segment in &mut self.segments {
             segment.kept = segment.accepted;
+        }
+    }
+
+    /// Marks all files before this one as forgotten.
+    fn forget_before(&mut self, index: usize) {
+        self.forgotten_older += u64::from(index > 0);
+        for older in &mut self.segments[..index] {
+            older.label = "S-FORGOTTEN";
+            older.accepted = false;
         }
     }
 

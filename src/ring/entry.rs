@@ -31,8 +31,6 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The longest header.
-    pub(crate) const LEN_MAX: usize = 16;
     /// Ring numbers are below this.
     pub(crate) const RINGS_MAX: usize = 64;
 

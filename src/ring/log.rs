@@ -57,11 +57,6 @@ impl Rings {
         self.used_bytes
     }
 
-    /// The arena that they share.
-    pub(crate) fn arena(&self) -> &Arena {
-        &self.arena
-    }
-
     /// Bytes of memory taken by the arena (the rings' own state is some words each).
     pub(crate) fn held_bytes(&self) -> u64 {
         self.arena.held_bytes()
@@ -420,11 +415,11 @@ mod tests {
         assert!(rings.fits(1, 8 * 4096, 0) && !rings.fits(1, 8 * 4096, 1) && !rings.fits(1, 8 * 4096 + 8, 0));
         rings.append(&header, b"12345678", &value);
         rings.append(&header, b"12345678", &value);
-        assert_eq!(rings.arena().free_count(), 6);
+        assert_eq!(rings.arena.free_count(), 6);
         rings.pop(1, 4096);
-        assert_eq!(rings.arena().free_count(), 7);
+        assert_eq!(rings.arena.free_count(), 7);
         rings.pop(1, 4096);
-        assert_eq!((rings.arena().free_count(), rings.head(1)), (8, None));
+        assert_eq!((rings.arena.free_count(), rings.head(1)), (8, None));
         rings.validate();
     }
 
@@ -434,7 +429,7 @@ mod tests {
         let value = bytes(3, 6 * 4096);
         let long = header(0, b"k", &value, 0);
         rings.append(&long, b"k", &value);
-        assert_eq!(rings.arena().free_count(), 1);
+        assert_eq!(rings.arena.free_count(), 1);
         for (source, target) in [(0u8, 1u8), (1, 1), (1, 1), (1, 0)] {
             let location = rings.move_head(source, target, long.entry_len()).expect("one chunk is free");
             rings.set_header(location, &Header { ring: target, ..long });
@@ -442,7 +437,7 @@ mod tests {
             assert_eq!(joined(&rings, location, 9, value.len()), value);
         }
         rings.append(&header(1, b"", b"", 0), b"", b"");
-        assert_eq!(rings.arena().free_count(), 0);
+        assert_eq!(rings.arena.free_count(), 0);
         assert_eq!(rings.move_head(0, 1, long.entry_len()), None, "and without one nothing happens");
         rings.validate();
     }

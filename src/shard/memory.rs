@@ -42,6 +42,7 @@ pub(crate) struct MemoryTier {
     table: Table,
     rings: Rings,
     policy: S3Fifo,
+    /// The largest entry (key, value and header) that the tier takes: an eighth of the arena.
     entry_bytes_max: usize,
     capacity_bytes: usize,
     dead_bytes: usize,
@@ -114,6 +115,19 @@ impl MemoryTier {
     /// Whether some entry has the hash's tag: a quick no, and a yes to be checked with [`holds`](Self::holds).
     pub(crate) fn may_hold(&self, hash: u64) -> bool {
         self.table.find(hash).is_some()
+    }
+
+    /// A copy of the entry with this hash: key, value and expiry.
+    pub(crate) fn entry(&self, hash: u64) -> Option<(Vec<u8>, Vec<u8>, u32)> {
+        let location = self.table.find(hash)?.location;
+        let header = self.rings.header(location);
+        let key_len = usize::from(header.key_len);
+        let len = key_len + header.value_len as usize;
+        let mut key = Vec::with_capacity(len);
+        self.rings.pieces(location, header.header_len(), len).for_each(|piece| key.extend_from_slice(piece));
+        let value = key.split_off(key_len);
+        // The slot may be another key's with the same tag.
+        ((self.hash)(self.salt, &key) == hash).then_some((key, value, header.expiry_s))
     }
 
     /// Puts a value in, over any older one, and evicts as much as that needs.
@@ -221,19 +235,14 @@ impl MemoryTier {
         self.rings.used_bytes() < self.capacity_bytes / 16 * 15
     }
 
-    /// Bytes of the arena that entries take, holes included.
-    pub(crate) fn used_bytes(&self) -> u64 {
-        self.rings.used_bytes() as u64
+    /// Bytes of entries that the tier holds when it is full.
+    pub(crate) fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes as u64
     }
 
-    /// The same without holes.
+    /// Bytes of the arena that entries take, holes not included.
     pub(crate) fn live_bytes(&self) -> u64 {
         (self.rings.used_bytes() - self.dead_bytes) as u64
-    }
-
-    /// The largest entry (key, value and header) that the tier takes: an eighth of the arena.
-    pub(crate) fn entry_bytes_max(&self) -> u64 {
-        self.entry_bytes_max as u64
     }
 
     /// All memory that this tier takes; at most the total that was split.

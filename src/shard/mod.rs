@@ -32,7 +32,6 @@ pub(crate) struct ShardCounters {
     pub(crate) removes: Counter,
     pub(crate) promotions: Counter,
     pub(crate) index_displaced: Counter,
-    pub(crate) index_collisions: Counter,
 }
 
 /// One shard on cache lines of its own (two: adjacent lines are fetched in pairs).
@@ -95,10 +94,6 @@ impl Shards {
     /// Every shard and its counters, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RwLock<Shard>, &ShardCounters)> {
         self.slots.iter().map(|slot| (&slot.lock, &slot.counters))
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.slots.len()
     }
 }
 

@@ -1,3 +1,5 @@
+//! Tests of the system's disk: what it refuses, what it leaves, and that failing calls are carried out once.
+
 use super::*;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

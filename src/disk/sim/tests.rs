@@ -1,3 +1,5 @@
+//! Tests of the simulated disk: that it forgets all that the contract lets it forget, and nothing else.
+
 use super::image::SECTOR_LEN;
 use super::*;
 use std::collections::BTreeSet;

@@ -1,0 +1,63 @@
+//! Values that memory holds and the log lost: their segment had to go while there was no room to append them again. They are owed to the log, and
+//! appended when there is room, so that a crash does not take the hottest first.
+//!
+//! Knows: shards, the log. Does not know: threads. Bounded: when more is owed than the list holds, the longest owed are let go.
+
+use crate::format::record::RecordHeader;
+use crate::log::{Log, Reservation};
+use crate::shard::Shards;
+use crate::sync::Mutex;
+use std::collections::VecDeque;
+
+/// Most keys that are remembered; 8 bytes each.
+const OWED_COUNT_MAX: usize = 4096;
+
+/// Hashes of keys whose values are owed to the log, longest first.
+#[derive(Debug, Default)]
+pub(crate) struct Owed(Mutex<VecDeque<u64>>);
+
+impl Owed {
+    /// Remembers a key.
+    pub(crate) fn push(&self, hash: u64) {
+        let mut owed = self.0.lock();
+        if owed.len() == OWED_COUNT_MAX {
+            owed.pop_front();
+        }
+        owed.push_back(hash);
+    }
+
+    /// Appends the next value that is still owed. Returns how many bytes that took; `None` if nothing is owed or there is no room.
+    pub(crate) fn pay_one<'a>(
+        &self,
+        shards: &Shards,
+        log: &'a Log,
+        reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
+        now_s: u32,
+    ) -> Option<u64> {
+        loop {
+            let hash = self.0.lock().pop_front()?;
+            let held = {
+                let shard = shards.read(hash);
+                if shard.index_find(hash).is_some() { None } else { shard.memory.entry(hash) }
+            };
+            let Some((key, value, expiry_s)) = held else { continue };
+            let header = RecordHeader { reinserted: true, ..RecordHeader::put(hash, &key, &value, expiry_s) };
+            if (expiry_s != 0 && expiry_s <= now_s) || header.record_len() > log.plan().record_len_max() {
+                continue;
+            }
+            let Some(room) = reserve(header.record_len()) else {
+                self.0.lock().push_front(hash);
+                return None;
+            };
+            let mut shard = shards.write(hash);
+            // Between the copy and this lock the key may have got a newer value, whose record (or tombstone) is in the log already.
+            if shard.index_find(hash).is_none()
+                && shard.memory.entry(hash).is_some_and(|now| now == (key.clone(), value.clone(), expiry_s))
+            {
+                let location = log.append(room, &header, [&key, &value]).location;
+                shard.index_put(hash, location, |location| log.age(location));
+                return Some(header.record_len());
+            }
+        }
+    }
+}
