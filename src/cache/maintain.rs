@@ -127,7 +127,8 @@ impl Core {
         if log.needs_spare() {
             self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
         }
-        if log.needs_room() && !log.has_retired() {
+        // Not for want of a spare: the log may have moved into the one just made, and while the budget has room the next costs nobody's records.
+        if log.needs_room() && log.is_budget_low() && !log.has_retired() {
             self.retire(Haste::No, u64::from(log.plan().segment_len_bytes) / 2)?;
         }
         Ok(())
