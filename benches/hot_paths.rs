@@ -166,7 +166,7 @@ fn disk_hit(criterion: &mut Criterion) {
             }
             served = hits;
         }
-        assert!(missing <= COLLISIONS_MAX, "{missing} of {count} are missing");
+        assert!(missing <= COLLISIONS_MAX, "{missing} of {count} are missing: {:#?}", cache.stats());
         assert!(on_disk.len() > count * 3 / 4, "{} of {count} are on disk only", on_disk.len());
         let mut asked = 0;
         let mut keys = Keys::new(on_disk);

@@ -225,3 +225,37 @@ fn files_stay_within_their_budget_at_every_moment() {
         stay_within(1 << 20, 64 << 10, other, 300);
     }
 }
+
+#[test]
+fn nothing_is_retired_while_the_disk_has_room() {
+    (0..8).for_each(fill_a_third);
+}
+
+fn fill_a_third(seed: u64) {
+    // Many short segments, so that the log moves on while maintenance still looks at the one before.
+    let fast = Path::new("/dev/shm");
+    let directory = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() }.unwrap();
+    let settings = Cache::builder().memory_bytes(4 << 20).shards(1).expected_entry_bytes(500);
+    let settings = settings.disk_bytes(96 << 20).segment_len_bytes(64 << 10).random_seed(seed);
+    let cache = settings.open(directory.path().join("store")).unwrap();
+    let count = 60_000u64;
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let cache = &cache;
+            scope.spawn(move || {
+                for key in (thread..count).step_by(3) {
+                    assert!(cache.insert(key.to_be_bytes(), help::value_of(key, 1, 500)).disk.is_stored());
+                }
+            });
+        }
+    });
+    let disk = cache.stats().disk.unwrap();
+    assert!(disk.used_bytes < disk.limit_bytes / 2, "{disk:?}");
+    assert_eq!(
+        disk.segments_retired, 0,
+        "seed {seed}: {} of {} bytes are used: {disk:?}",
+        disk.used_bytes, disk.limit_bytes
+    );
+    let missing = (0..count).filter(|key| cache.get(key.to_be_bytes()).is_none()).count();
+    assert!(missing <= 5, "{missing} keys are missing: more than share their tag with others");
+}
