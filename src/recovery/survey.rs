@@ -680,7 +680,9 @@ impl SegmentSurvey {
     /// Where reading has to stop at the latest.
     fn limit(&self) -> u32 {
         let len = self.header.map_or(0, |header| header.len_bytes);
-        u32::try_from(self.file_len).unwrap_or(u32::MAX).min(len)
+        // A file that was cut from outside may end anywhere; structures, and so the end of the log, do not.
+        u32::try_from(self.file_len).unwrap_or(u32::MAX).min(len) / crate::format::ALIGN_BYTES as u32
+            * crate::format::ALIGN_BYTES as u32
     }
 }
 
