@@ -11,7 +11,6 @@ Damage in a store is a result, never an exception; `Refused` is the one way to f
 """
 
 import argparse
-import hashlib
 import itertools
 import json
 import os
@@ -946,7 +945,7 @@ def plain(values, without=()):
 def shown_value(value):
     if len(value) <= SHOWN_VALUE_MAX:
         return {"value_hex": value.hex()}
-    return {"value_sha256": hashlib.sha256(value).hexdigest()}
+    return {"value_crc32": crc32(value)}
 
 
 def shown_record(record):
@@ -1149,13 +1148,13 @@ def fmt_structure(pages, name):
 
 def main(arguments):
     parser = argparse.ArgumentParser(description="Reads an emberlog store by the tables of the format pages.")
-    parser.add_argument("folder", nargs="?", metavar="DIR", help="the store")
+    parser.add_argument("folders", nargs="*", metavar="DIR", help="the store; several with --json give a list")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--now", type=int, metavar="UNIX_SECONDS", help="judge expiry and clock marks at this time")
     parser.add_argument("--check-pages", action="store_true", help="verify the worked examples of the pages")
     parser.add_argument("--self-test", action="store_true", help="build small stores, break them, compare the verdicts")
     options = parser.parse_args(arguments)
-    if not (options.folder or options.check_pages or options.self_test):
+    if not (options.folders or options.check_pages or options.self_test):
         parser.error("give a directory, --check-pages or --self-test")
     try:
         pages = Pages(os.path.dirname(os.path.abspath(__file__)))
@@ -1178,16 +1177,21 @@ def main(arguments):
         for line in failed:
             print(f"  {line}", file=sys.stderr)
         code = 1 if failed else code
-    if options.folder:
+    results = []
+    for folder in options.folders:
         try:
-            result = read_store(fmt, options.folder, options.now)
+            results.append(read_store(fmt, folder, options.now))
+            code = max(code, 1 if results[-1]["damages"] else 0)
         except Refused as refused:
-            if options.json:
-                print(json.dumps({"error": refused.report}, sort_keys=True, indent=1))
+            results.append({"error": refused.report})
             print(refused, file=sys.stderr)
-            return 2
-        print(json.dumps(result, sort_keys=True, indent=1) if options.json else summary(result))
-        code = max(code, 1 if result["damages"] else 0)
+            code = 2
+    if options.json and results:
+        print(json.dumps(results if len(results) > 1 else results[0], sort_keys=True, indent=1))
+    elif not options.json:
+        for result in results:
+            if "error" not in result:
+                print(summary(result))
     return code
 
 
