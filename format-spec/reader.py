@@ -785,6 +785,8 @@ class Recovery:
             synced = max(synced, s.synced_mark)
             if label:
                 self._say(label, s.file)
+                if label == "S-SPLIT":
+                    s.damages.add(s.file, 0, "segment_file", Bad(None, "the predecessor that the link names", "another"))
                 if label == "S-HOLE" and older[-1].number != s.number - 1:
                     s.damages.add(f"segment-{s.number - 1:010}.log", 0, "segment_file", Bad(None, "a segment", "no file"))
                 return

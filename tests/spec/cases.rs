@@ -231,7 +231,12 @@ fn torn() -> Vec<Case> {
     let lost = last(&files, 1) - 48;
     let end = files[&name(1)].len();
     zero(&mut files, &name(1), lost..end);
+    // Recovery cut the log in the first segment, sealed it there, and the second came back.
+    let repaired = Store::on(SimDisk::from_snapshot(13, &files), 13, |settings| settings).closed();
     add("unsynced_segment_pair", files, &["S-SCAN", "V-TORN"], &["a", "b", "k0"], &["k3", "k4"]);
+    let mut files = pair.clone();
+    files.insert(name(1), repaired[&name(1)].clone());
+    add("stale_leftover", files, &["S-STALE", "S-TRUST"], &["a", "b", "k0"], &["k3", "k4"]);
 
     let mut files = pair.clone();
     zero(&mut files, &name(2), FRONT);
@@ -282,6 +287,23 @@ fn two_unsealed() -> Files {
     without_spare(store.files())
 }
 
+/// The same new store, used in two ways.
+fn two_histories() -> (Files, Files) {
+    let mut new = Store::new(23).closed();
+    new.retain(|name, _| name == "identity");
+    let life = |seed| {
+        let store = Store::on(SimDisk::from_snapshot(seed, &new), seed, |settings| settings);
+        for round in 0..9 {
+            store.put("key", format!("version {round} of {seed}").as_bytes());
+            store.put(&format!("k{round}"), &value(&format!("value {round} of {seed} "), 15_000));
+            store.maintain();
+        }
+        store.flush();
+        without_spare(store.files())
+    };
+    (life(24), life(25))
+}
+
 fn corrupt() -> Vec<Case> {
     let three = three();
     let mut cases = Vec::new();
@@ -323,6 +345,11 @@ fn corrupt() -> Vec<Case> {
     let mut files = three.clone();
     zero(&mut files, &name(3), FRONT);
     add("nolink", files, &["S-NOLINK"], &["key", "last"], &["old", "k0"]);
+    // Another history of the same store.
+    let (before, after) = two_histories();
+    let mut files = after;
+    files.insert(name(1), before[&name(1)].clone());
+    add("split", files, &["S-SPLIT", "S-TRUST", "S-SCAN"], &["key", "k4"], &["k0", "k1"]);
     let mut files = three.clone();
     files.insert(name(1), Store::new(22).files()[&name(1)].clone());
     add("other_store_segment", files, &["S-HOLE", "S-TRUST", "S-SCAN"], &["key", "old"], &["k0"]);
