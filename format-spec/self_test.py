@@ -440,7 +440,7 @@ class SelfTest:
         other.batch(("put", b"b", b"9"))
         other.sync()
         other.seal()
-        self.expect(w, ["S-SPLIT", "S-SCAN"], {b"a": b"2"}, [])
+        self.expect(w, ["S-SPLIT", "S-SCAN"], {b"a": b"2"}, ["segment_file"])
 
     def test_events_missing_before_the_end_that_a_link_names_are_judged_by_the_mark(self):
         for synced in (True, False):
