@@ -11,7 +11,6 @@ Damage in a store is a result, never an exception; `Refused` is the one way to f
 """
 
 import argparse
-import hashlib
 import itertools
 import json
 import os
@@ -220,7 +219,7 @@ class Pages:
 
     COLUMNS = ["offset", "size", "name", "meaning", "on bad value"]
     CONSTANT_COLUMNS = ["constant", "value", "meaning"]
-    VERDICT_COLUMNS = ["label", "header", "payload", "named", "synced", "verdict", "how this arises"]
+    VERDICT_COLUMNS = ["label", "header", "payload", "named", "synced", "void", "verdict", "how this arises"]
 
     def __init__(self, folder):
         self.structures, self.constants, self.texts, self.verdicts = {}, {}, {}, {}
@@ -247,10 +246,10 @@ class Pages:
         return rows[2:]
 
     def _read_verdicts(self, rows):
-        """Every combination of the four facts must be met by one row, and one only."""
+        """Every combination of the five facts must be met by one row, and one only."""
         names = {"ok": True, "bad": False, "yes": True, "no": False}
-        for facts in itertools.product((True, False), repeat=4):
-            labels = [row[0] for row in rows if all(cell == "any" or names[cell] == fact for cell, fact in zip(row[1:5], facts))]
+        for facts in itertools.product((True, False), repeat=5):
+            labels = [row[0] for row in rows if all(cell == "any" or names[cell] == fact for cell, fact in zip(row[1:6], facts))]
             if len(labels) != 1:
                 raise PageError(f"facts {facts} are met by the rows {labels}, not by one")
             self.verdicts[facts] = labels[0]
@@ -302,9 +301,9 @@ class Format:
         if self.batch.size + self.link.size != self.link_batch.size or self.link_batch.at("body") != self.batch.size:
             raise PageError("link_batch is not a batch header and a link body")
 
-    def verdict(self, *, header, payload=False, named=False, synced):
+    def verdict(self, *, header, payload=False, named=False, synced, void=False):
         """The label for a record or batch header, from the table of 07-recovery.md."""
-        return self.verdicts[(header, payload, named, synced)]
+        return self.verdicts[(header, payload, named, synced, void)]
 
     def up(self, offset):
         """`offset` rounded up to where a structure may start."""
@@ -369,9 +368,11 @@ def check_data_end(fmt, field, end):
 
 
 def check_link(fmt, number, link):
+    """A footer's link that was lost has no number, but still a seqno: the one before the segment's first."""
     if link["predecessor_number"] == 0:
         need(not any(link["predecessor_uid"]), "predecessor_uid", "zeros", link["predecessor_uid"].hex())
-        need(link["predecessor_last_seqno"] == 0, "predecessor_last_seqno", 0, link["predecessor_last_seqno"])
+        last_seqno = link.get("first_seqno", 1) - 1
+        need(link["predecessor_last_seqno"] == last_seqno, "predecessor_last_seqno", last_seqno, link["predecessor_last_seqno"])
         need(link["predecessor_end_offset"] == 0, "predecessor_end_offset", 0, link["predecessor_end_offset"])
     else:
         need(link["predecessor_number"] == number - 1, "predecessor_number", number - 1, link["predecessor_number"])
@@ -451,11 +452,13 @@ class Segment:
         self.data, self.file_len = read_file(os.path.join(folder, file), fmt.segment_len_max_bytes)
         self.fate = "forgotten"
         self.batches, self.limit, self.limit_is_named = [], None, False
+        self.first_batch_seqno, self.synced_mark, self.clock_mark = None, 0, 0
         self._read_headers()
         self._read_footer()
         self.uid = self.footer["uid"] if self.footer else self.header["uid"] if self.header else None
         self.segment_len = (self.footer or self.header or {"segment_len_bytes": 0})["segment_len_bytes"]
         self._read_links()
+        self._find_marks()
 
     def _check_whose(self, values):
         """What header and footer have in common: it is this file's, and its length is within the limits."""
@@ -525,11 +528,11 @@ class Segment:
             values = fmt.entry.decode(raw[i * fmt.entry.size : (i + 1) * fmt.entry.size])
             place = fmt.place.decode_bits(values["place"])
             at = place["place_units"] * fmt.align
-            need(place["zero"] == 0 and place["kind"] in fmt.kinds, "entries_crc", "entries with a kind", f"entry {i}: {place}")
+            need(place["kind"] in fmt.kinds, "entries_crc", "entries with a kind", f"entry {i}: {place}")
             need(before < at < start, "entries_crc", "places that rise, before the data end", f"entry {i} at {at}")
             is_clear = place["kind"] == fmt.record_kind_clear
             need(not is_clear or values["key_hash"] == 0, "entries_crc", "a clear without key hash", f"entry {i}")
-            entries.append({"key_hash": values["key_hash"], "kind": place["kind"], "offset": at})
+            entries.append({"key_hash": values["key_hash"], "kind": place["kind"], "offset": at, "reinserted": place["reinserted"]})
             before = at
         return entries
 
@@ -553,6 +556,27 @@ class Segment:
         source = self.footer or link
         self.link = {k: source[k] for k in fmt.link.fields if k.startswith("predecessor")} if source else None
 
+    def _find_marks(self):
+        """What its header, its footer and all batches say of durability and time, wherever the log ends: 07-recovery.md, section 3."""
+        fmt = self.fmt
+        if self.header:
+            self.clock_mark = self.header["clock_mark"]
+        if self.footer:
+            self.clock_mark = max(self.clock_mark, self.footer["clock_mark"])
+            self.synced_mark = self.footer["last_seqno"]
+        elif self.header:
+            found = []
+            for name in "ab":
+                try:
+                    found.append(self.batch_at(fmt.front.at(f"link_{name}"), fmt.batch_kind_link))
+                except Bad:
+                    pass
+            batches = list(self._batches(min(len(self.data), self.segment_len), 1))
+            self.first_batch_seqno = batches[0]["first_seqno"] if batches else None
+            for batch in found + batches:
+                self.synced_mark = max(self.synced_mark, batch["synced_through"])
+                self.clock_mark = max(self.clock_mark, batch["clock_mark"])
+
     def batch_at(self, offset, kind):
         """The batch header at `offset`, if it verifies there."""
         fmt = self.fmt
@@ -571,37 +595,40 @@ class Segment:
             need(values["record_count"] <= most, "record_count", f"at most {most}", values["record_count"])
         return {**values, "offset": offset}
 
-    def find_batches(self, limit):
-        """Every batch from the data start to `limit`, with its records: 07-recovery.md, section 3."""
-        fmt, self.limit, self.batches = self.fmt, limit, []
-        offset = fmt.front.size
-        expected = self.link["predecessor_last_seqno"] + 1 if self.link else 1
-        gap, magic_at = None, fmt.batch.at("magic")
+    def _batches(self, limit, expected, follow=False):
+        """Every batch from the data start to `limit` with no seqno below `expected`, which moves on with `follow`."""
+        fmt, offset = self.fmt, self.fmt.front.size
+        magic, magic_at = fmt.batch.fields["magic"].magic, fmt.batch.at("magic")
         while offset + fmt.batch.size <= limit:
             try:
+                # The limit is the end of the data for all that is read, so nothing behind it can help a batch to verify.
                 batch = self.batch_at(offset, fmt.batch_kind_records)
                 need(batch["first_seqno"] >= expected, "first_seqno", f"{expected} or more", batch["first_seqno"])
             except Bad:
-                gap = offset if gap is None else gap
                 # Nothing verifies without the magic: looking for that is the same as trying each offset, but quick.
-                offset += fmt.align
-                found = self.data.find(fmt.batch.fields["magic"].magic, offset + magic_at, limit)
+                found = self.data.find(magic, offset + fmt.align + magic_at, limit)
                 while found >= 0 and (found - magic_at) % fmt.align:
-                    found = self.data.find(fmt.batch.fields["magic"].magic, found + 1, limit)
+                    found = self.data.find(magic, found + 1, limit)
                 if found < 0:
-                    break
+                    return
                 offset = found - magic_at
                 continue
-            if gap is not None:
-                self._add_gap(gap, offset)
-                gap = None
             batch["end"] = offset + fmt.batch.size + batch["body_len"]
-            batch["records"] = self._records_of(batch, limit)
-            self.batches.append(batch)
-            expected = batch["first_seqno"] + batch["record_count"]
+            yield batch
             offset = batch["end"]
-        if gap is not None:
-            offset = gap
+            if follow:
+                expected = batch["first_seqno"] + batch["record_count"]
+
+    def find_batches(self, limit):
+        """Every batch from the data start to `limit`, with its records: 07-recovery.md, section 3."""
+        self.limit, offset = limit, self.fmt.front.size
+        expected = self.link["predecessor_last_seqno"] + 1 if self.link else 1
+        self.batches = list(self._batches(limit, expected, follow=True))
+        for batch in self.batches:
+            if batch["offset"] > offset:
+                self._add_gap(offset, batch["offset"])
+            batch["records"] = self._records_of(batch, limit)
+            offset = batch["end"]
         if offset < limit and (self.footer or self.limit_is_named or not self.only_zeros(offset)):
             self._add_gap(offset, limit)
 
@@ -611,13 +638,17 @@ class Segment:
     def only_zeros(self, offset):
         return not self.data[offset : self.limit].strip(b"\0")
 
+    def is_blank(self, offset):
+        """Whether zeros stand where a batch header should."""
+        return not self.data[offset : min(offset + self.fmt.batch.size, self.limit)].strip(b"\0")
+
     def _records_of(self, batch, limit):
         fmt, records = self.fmt, []
         offset = batch["offset"] + fmt.batch.size
         for i in range(batch["record_count"]):
-            if offset >= limit:
+            if offset >= min(batch["end"], limit):
                 return records
-            record = self.record_at(offset, min(batch["end"], self.segment_len), limit)
+            record = self.record_at(offset, min(batch["end"], limit), limit)
             record["seqno"] = batch["first_seqno"] + i
             records.append(record)
             if not record["header_ok"]:
@@ -675,7 +706,7 @@ class Segment:
             return "sealed"
         if not self.header:
             return "unreadable"
-        return "unsealed" if self.link or self.batches else "spare"
+        return "unsealed" if self.link or self.first_batch_seqno is not None else "spare"
 
 
 # ---- recovery (07-recovery.md) ----------------------------------------------------------------------------------------------
@@ -687,16 +718,19 @@ class Recovery:
     def __init__(self, fmt, segments):
         self.fmt, self.segments = fmt, segments
         self.verdicts, self.live, self.chain = [], {}, []
-        self.synced_max, self.expected, self.log_end = 0, None, None
+        self.synced_max, self.last_seqno, self.log_end = 0, 0, None
+        by_number = {s.number: s for s in segments}
+        for segment in segments:
+            self._look(segment, by_number.get(segment.number + 1))
         self._find_chain()
-        self._find_synced_max()
+        self.synced_max = max([self.synced_max] + [s.synced_mark for s in self.chain])
         self._apply_all()
         for segment in self.chain:
             segment.fate = "kept"
         for segment in segments:
             if segment.fate == "removed":
                 segment.damages.drop(segment.file, 0)
-        self.next_seqno = max(self.expected or 1, self.synced_max + 1) if self.chain else 1
+        self.next_seqno = self.last_seqno + 1 if self.chain else 1
 
     def _say(self, label, file, offset=0):
         self.verdicts.append({"label": label, "file": file, "offset": offset})
@@ -717,50 +751,64 @@ class Recovery:
         segment.find_batches(limit)
 
     def _find_chain(self):
-        by_number = {s.number: s for s in self.segments}
-        for segment in self.segments:
-            self._look(segment, by_number.get(segment.number + 1))
-        numbers = sorted(by_number)
-        while numbers:
-            s = by_number[numbers[-1]]
+        synced = 0  # By the chain so far: only newer segments can speak of a segment's first event.
+        for index in range(len(self.segments) - 1, -1, -1):
+            s, older = self.segments[index], self.segments[:index]
             if s.uid is None:
                 self._say("S-HOLE", s.file)
                 return
-            if not self.chain and s.state == "spare":
-                self._say("S-SPARE", s.file)
-                s.fate = "removed"
-                numbers.pop()
+            if s.link is None:
+                first = s.first_batch_seqno
+                if first is None and not self.chain:
+                    self._say("S-SPARE", s.file)
+                    s.fate = "removed"
+                    continue
+                self._say("S-NOLINK", s.file)
+                if first is None and self.chain[0].link:
+                    first = self.chain[0].link["predecessor_last_seqno"]
+                if first is not None and first <= max(synced, s.synced_mark):
+                    if s.first_batch_seqno is not None:
+                        self.chain.insert(0, s)
+                    return
+                # What it and newer ones say of durability stays true.
+                self.synced_max = max(self.synced_max, synced, s.synced_mark)
+                self._remove_newer(s)
+                synced = 0
+                continue
+            label = self._relation(s, older[-1]) if older else None
+            if label == "S-STALE":
+                self._say(label, s.file)
+                self._remove_newer(s)
+                synced = 0
                 continue
             self.chain.insert(0, s)
-            numbers.pop()
-            if not numbers:
-                return
-            p = by_number.get(s.number - 1)
-            if p is None:
-                missing = f"segment-{s.number - 1:010}.log"
-                self._say("S-HOLE", missing)
-                s.damages.add(missing, 0, "segment_file", Bad(None, "a segment", "no file"))
-                return
-            if s.link is None or p.uid is None:
-                continue
-            if s.link["predecessor_uid"] != p.uid:
-                self._say("S-SPLIT", s.file)
-                return
-            if p.footer and p.footer["data_end_offset"] != s.link["predecessor_end_offset"]:
-                self._say("S-STALE", s.file)
-                for gone in self.chain:
-                    gone.fate = "removed"
-                self.chain = []
-            elif p.footer and p.footer["last_seqno"] != s.link["predecessor_last_seqno"]:
-                self._say("S-SPLIT", s.file)
+            synced = max(synced, s.synced_mark)
+            if label:
+                self._say(label, s.file)
+                if label == "S-SPLIT":
+                    s.damages.add(s.file, 0, "segment_file", Bad(None, "the predecessor that the link names", "another"))
+                if label == "S-HOLE" and older[-1].number != s.number - 1:
+                    s.damages.add(f"segment-{s.number - 1:010}.log", 0, "segment_file", Bad(None, "a segment", "no file"))
                 return
 
-    def _find_synced_max(self):
-        for segment in self.chain:
-            marks = [segment.footer["last_seqno"]] if segment.footer else [b["synced_through"] for b in segment.batches]
-            if not segment.footer and segment.link_header:
-                marks.append(segment.link_header["synced_through"])
-            self.synced_max = max([self.synced_max] + marks)
+    def _relation(self, s, p):
+        """What is wrong between a segment with a link and the next older file; None if nothing is."""
+        if s.link["predecessor_number"] != s.number - 1:
+            return "S-SPLIT"
+        if p.number != s.number - 1 or p.uid is None:
+            return "S-HOLE"
+        if s.link["predecessor_uid"] != p.uid:
+            return "S-SPLIT"
+        if p.footer and p.footer["data_end_offset"] != s.link["predecessor_end_offset"]:
+            return "S-STALE"
+        if p.footer and p.footer["last_seqno"] != s.link["predecessor_last_seqno"]:
+            return "S-SPLIT"
+        return None
+
+    def _remove_newer(self, segment):
+        for gone in [segment] + self.chain:
+            gone.fate = "removed"
+        self.chain = []
 
     def _apply_all(self):
         for index, segment in enumerate(self.chain):
@@ -768,38 +816,26 @@ class Recovery:
             if segment.footer:
                 self._say("S-TRUST", segment.file)
                 self._apply_entries(segment)
-                self.expected = segment.footer["last_seqno"] + 1
-                self.log_end = (segment, segment.footer["data_end_offset"])
-                continue
-            start = self.fmt.front.size
-            if segment.link:
-                self._say("S-SCAN", segment.file)
-                self.expected = segment.link["predecessor_last_seqno"] + 1
+                self.log_end, self.last_seqno = (segment, segment.footer["data_end_offset"]), segment.footer["last_seqno"]
             else:
-                self._say("S-NOLINK", segment.file)
-                first = segment.batches[0] if segment.batches else None
-                known = [n for n in (self.expected, first and first["first_seqno"]) if n is not None]
-                if known and min(known) > self.synced_max:
-                    self._cut(index)
-                    return
-                self.live.clear()
-                self.expected = first["first_seqno"] if first else None
-                start = first["offset"] if first else segment.limit
-            end = self._scan(segment, start, following)
-            if end is not None:
-                self.log_end = (segment, end)
-                self._cut(index + 1)
-                return
+                if segment.link:
+                    self._say("S-SCAN", segment.file)
+                if self._scan(segment, following):
+                    self._cut(index + 1)
+                    break
+        if self.chain and self.last_seqno < self.synced_max:
+            # Durable events behind the end are gone without a trace of their keys.
+            self._say("V-OLDER", self.log_end[0].file, self.log_end[1])
+            self.live, self.chain, self.log_end = {}, [], None
 
     def _cut(self, index):
         """The log ends before the chain's segment `index`."""
         for segment in self.chain[index:]:
             segment.fate = "removed"
         self.chain = self.chain[:index]
-        if self.log_end:
-            segment, offset = self.log_end
-            if not segment.footer:
-                segment.damages.drop(segment.file, offset)
+        segment, offset = self.log_end
+        if not segment.footer:
+            segment.damages.drop(segment.file, offset)
 
     def _apply_entries(self, segment):
         """A footer's entries are the events. Records are looked at too, which is a checker's duty: reads would come to the same."""
@@ -826,74 +862,69 @@ class Recovery:
                     expected, found = (f"kind {x['kind']} of {x['key_hash']:#018x}" for x in (entry, record))
                     segment.damages.add(segment.file, at, "record", Bad("key_hash", expected, found))
 
-    def _bad_header(self, segment, offset, seqno):
-        """V-OLDER or V-TORN. True: go on behind it."""
-        label = self.fmt.verdict(header=False, synced=seqno <= self.synced_max)
+    def _bad_header(self, segment, offset, seqno, void=False):
+        """True: go on behind it."""
+        label = self.fmt.verdict(header=False, synced=seqno <= self.synced_max, void=void)
         self._say(label, segment.file, offset)
         if label == "V-OLDER":
             self.live.clear()
-        return label == "V-OLDER"
+        return label != "V-TORN"
 
-    def _scan(self, segment, offset, following):
-        """Judges an unsealed segment. The end of the log, if it is in here; None if the log goes on in the next segment."""
-        batches = [b for b in segment.batches if b["offset"] >= offset]
-        data_end = offset
-        while offset < segment.limit:
+    def _scan(self, segment, following):
+        """Judges an unsealed segment; sets where it ends. True if the log ends in it."""
+        limit, step = segment.limit, self.fmt.align
+        offset = end = self.fmt.front.size
+        seqno = segment.link["predecessor_last_seqno"] + 1 if segment.link else segment.first_batch_seqno
+        batches, reached, damaged_end = list(segment.batches), seqno, 0
+        while offset < limit:
             batch = batches[0] if batches else None
-            if batch and batch["offset"] == offset and batch["first_seqno"] == self.expected:
+            if batch and batch["offset"] == offset and batch["first_seqno"] == seqno:
                 batches.pop(0)
-                end = self._judge_records(segment, batch)
-                if end is not None:
-                    return end
-                offset, self.expected = batch["end"], batch["first_seqno"] + batch["record_count"]
-                data_end = min(offset, segment.limit)
-                if batch["end"] > segment.limit:
-                    # The log was cut inside this batch: what is behind the limit was never an event of this log.
-                    self.expected = batch["first_seqno"] + len(batch["records"])
-                    if batch["records"] and not batch["records"][-1]["header_ok"] and following is not None:
-                        self.expected = None
+                cut = self._judge_records(segment, batch)
+                if cut is not None:
+                    self.log_end, self.last_seqno = (segment, cut["offset"]), cut["seqno"] - 1
+                    return True
+                records = batch["records"]
+                if records and not records[-1]["header_ok"]:
+                    end, reached = min(batch["end"], limit), batch["first_seqno"] + batch["record_count"]
+                    damaged_end = damaged_end if batch["end"] < limit else records[-1]["offset"] + step
+                else:
+                    end = records[-1]["end"] if records else offset + self.fmt.batch.size
+                    reached = batch["first_seqno"] + len(records)
+                offset, seqno = batch["end"], batch["first_seqno"] + batch["record_count"]
                 continue
-            if self.expected is None:
-                break
-            if following is None and self.expected > self.synced_max and segment.only_zeros(offset):
-                return offset
-            if following is not None and following.link is None and segment.only_zeros(offset):
-                break  # S-NOLINK judges what may be lost between here and there.
-            if not self._bad_header(segment, offset, self.expected):
-                return offset
+            if batch is None and following is None and seqno > self.synced_max and segment.is_blank(offset):
+                self.log_end, self.last_seqno = (segment, offset), seqno - 1
+                return True
+            if not self._bad_header(segment, offset, seqno, void=batch is not None and batch["first_seqno"] == seqno):
+                self.log_end, self.last_seqno = (segment, offset), seqno - 1
+                return True
             if batch is None:
-                data_end = offset + self.fmt.align
-                self.expected = max(self.expected, self.synced_max + 1) if following is None else self.expected
-                if following is not None and following.link:
-                    self.expected = None
+                damaged_end = offset + step
                 break
-            offset, self.expected = batch["offset"], batch["first_seqno"]
+            offset, seqno = batch["offset"], batch["first_seqno"]
         if following is None:
-            if self.expected is not None and self.expected <= self.synced_max:
-                self._bad_header(segment, segment.limit, self.expected)
-                self.expected, data_end = self.synced_max + 1, segment.limit + self.fmt.align
-            return data_end
-        if following.link:
-            named = following.link["predecessor_last_seqno"] + 1
-            if self.expected is not None and self.expected != named and not self._bad_header(segment, segment.limit, self.expected):
-                return segment.limit
-        self.log_end = (segment, following.link["predecessor_end_offset"] if following.link else data_end)
-        return None
+            self.log_end = (segment, max(end, damaged_end))
+            self.last_seqno = max(reached - 1, self.synced_max if damaged_end else 0)
+            return False
+        link = following.link
+        if reached <= link["predecessor_last_seqno"] and damaged_end <= end and not self._bad_header(segment, end, reached):
+            self.log_end, self.last_seqno = (segment, end), reached - 1
+            return True
+        self.log_end, self.last_seqno = (segment, link["predecessor_end_offset"]), link["predecessor_last_seqno"]
+        return False
 
     def _judge_records(self, segment, batch):
+        """The record at which the log ends, if it does."""
         fmt = self.fmt
         for record in batch["records"]:
             if not record["header_ok"]:
-                if self._bad_header(segment, record["offset"], record["seqno"]):
-                    return None
-                self.expected = record["seqno"]
-                return record["offset"]
+                return None if self._bad_header(segment, record["offset"], record["seqno"]) else record
             if not record["payload_ok"]:
                 label = fmt.verdict(header=True, synced=record["seqno"] <= self.synced_max)
                 self._say(label, segment.file, record["offset"])
                 if label == "V-CUT":
-                    self.expected = record["seqno"]
-                    return record["offset"]
+                    return record
                 self.live.pop(record["key_hash"], None)
             elif record["kind"] == fmt.record_kind_clear:
                 self.live.clear()
@@ -916,7 +947,7 @@ def plain(values, without=()):
 def shown_value(value):
     if len(value) <= SHOWN_VALUE_MAX:
         return {"value_hex": value.hex()}
-    return {"value_sha256": hashlib.sha256(value).hexdigest()}
+    return {"value_crc32": crc32(value)}
 
 
 def shown_record(record):
@@ -982,12 +1013,7 @@ def read_store(fmt, folder, now_unix_s=None):
             for name in "ab":
                 damages.drop_exact(segment.file, fmt.front.at(f"link_{name}"))
 
-    clock_mark = max([s.header["clock_mark"] for s in segments if s.header] + [0])
-    for segment in recovery.chain:
-        marks = [segment.footer["clock_mark"]] if segment.footer else [b["clock_mark"] for b in segment.batches]
-        if not segment.footer and segment.link_header:
-            marks.append(segment.link_header["clock_mark"])
-        clock_mark = max([clock_mark] + marks)
+    clock_mark = max([s.clock_mark for s in segments] + [0])
 
     live = {}
     now = None if now_unix_s is None else max(0, now_unix_s - identity["epoch_unix_s"])
@@ -1124,13 +1150,13 @@ def fmt_structure(pages, name):
 
 def main(arguments):
     parser = argparse.ArgumentParser(description="Reads an emberlog store by the tables of the format pages.")
-    parser.add_argument("folder", nargs="?", metavar="DIR", help="the store")
+    parser.add_argument("folders", nargs="*", metavar="DIR", help="the store; several with --json give a list")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--now", type=int, metavar="UNIX_SECONDS", help="judge expiry and clock marks at this time")
     parser.add_argument("--check-pages", action="store_true", help="verify the worked examples of the pages")
     parser.add_argument("--self-test", action="store_true", help="build small stores, break them, compare the verdicts")
     options = parser.parse_args(arguments)
-    if not (options.folder or options.check_pages or options.self_test):
+    if not (options.folders or options.check_pages or options.self_test):
         parser.error("give a directory, --check-pages or --self-test")
     try:
         pages = Pages(os.path.dirname(os.path.abspath(__file__)))
@@ -1153,16 +1179,21 @@ def main(arguments):
         for line in failed:
             print(f"  {line}", file=sys.stderr)
         code = 1 if failed else code
-    if options.folder:
+    results = []
+    for folder in options.folders:
         try:
-            result = read_store(fmt, options.folder, options.now)
+            results.append(read_store(fmt, folder, options.now))
+            code = max(code, 1 if results[-1]["damages"] else 0)
         except Refused as refused:
-            if options.json:
-                print(json.dumps({"error": refused.report}, sort_keys=True, indent=1))
+            results.append({"error": refused.report})
             print(refused, file=sys.stderr)
-            return 2
-        print(json.dumps(result, sort_keys=True, indent=1) if options.json else summary(result))
-        code = max(code, 1 if result["damages"] else 0)
+            code = 2
+    if options.json and results:
+        print(json.dumps(results if len(results) > 1 else results[0], sort_keys=True, indent=1))
+    elif not options.json:
+        for result in results:
+            if "error" not in result:
+                print(summary(result))
     return code
 
 

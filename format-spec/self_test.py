@@ -306,7 +306,7 @@ class SelfTest:
         s3 = WriterSegment(w, 3, s2, link=False)
         s4 = WriterSegment(w, 4, s3)
         s4.batch(("put", b"c", b"9"))
-        self.expect(w, ["S-TRUST", "S-SCAN", "S-NOLINK"], {b"a": b"2", b"b": b"1"}, [], log_end={"segment": 2, "offset": s2.end})
+        self.expect(w, ["S-NOLINK", "S-TRUST", "S-SCAN"], {b"a": b"2", b"b": b"1"}, [], log_end={"segment": 2, "offset": s2.end})
 
     # -- damage
 
@@ -330,6 +330,36 @@ class SelfTest:
         self.flip(s2.file, s2.offsets[3] - self.fmt.batch.size)
         self.flip(s2.file, lost)
         self.expect(w, ["S-TRUST", "S-SCAN", "V-OLDER", "V-TORN"], {}, ["batch_header"], next_seqno=4)
+
+    def test_a_damaged_empty_batch_below_the_mark_costs_nothing(self):
+        w, _, s2 = self.store()
+        void = s2.sync()
+        s2.batch(("put", b"b", b"3"))
+        s2.sync()
+        self.flip(s2.file, void)
+        self.expect(w, ["S-TRUST", "S-SCAN", "V-VOID"], {b"a": b"2", b"b": b"3"}, ["batch_header"], next_seqno=5)
+
+    def test_what_a_segment_that_is_cut_off_says_of_durability_still_counts(self):
+        w, s1, s2 = self.store()
+        lost = s2.batch(("put", b"a", b"3"))
+        s3 = WriterSegment(w, 3, s2, link=False)
+        s3.synced = s2.seqno - 1
+        s3.batch(("put", b"c", b"1"))
+        live = {b"a": b"3", b"b": b"1"}
+        self.expect(w, ["S-NOLINK", "S-TRUST", "S-SCAN"], live, [], log_end={"segment": 2, "offset": s2.end}, synced_max=4)
+        self.flip(s2.file, lost)
+        self.expect(w, ["S-NOLINK", "S-TRUST", "S-SCAN", "V-OLDER"], {}, ["batch_header"], next_seqno=5)
+        del s2.file[lost:]
+        self.expect(w, ["S-NOLINK", "S-TRUST", "S-SCAN", "V-OLDER"], {}, next_seqno=1, log_end=None)
+
+    def test_the_clock_mark_of_a_footer_and_of_a_header_count(self):
+        w, s1, s2 = self.store()
+        del w.files[s2.name]
+        self.same(self.read(w)["clock_mark"], 2, "clock mark of the footer")
+        WriterSegment(w, 2, s1, link=False)
+        values = self.fmt.header.decode(w.files[s2.name][: self.fmt.header.size])
+        w.put(w.files[s2.name], 0, self.fmt.header, w.STORE, {**values, "clock_mark": 9})
+        self.same(self.read(w)["clock_mark"], 9, "clock mark of the spare")
 
     def test_damage_in_a_sealed_segment_forgets_one_key(self):
         for what, label in (("batch", None), ("record", "V-NAMED"), ("payload", "V-KEY")):
@@ -374,12 +404,12 @@ class SelfTest:
         w, _, s2 = self.store()
         for where in ("link_a", "link_b"):
             self.flip(s2.file, self.fmt.front.at(where) + 60)
-        self.expect(w, ["S-TRUST", "S-NOLINK"], {b"a": b"2"}, ["link_batch", "link_batch"], next_seqno=4)
+        self.expect(w, ["S-NOLINK"], {b"a": b"2"}, ["link_batch", "link_batch"], next_seqno=4)
         w, s1, s2 = self.store()
         del w.files[s2.name]
         s2 = WriterSegment(w, 2, s1, link=False)
         s2.batch(("put", b"a", b"3"))
-        self.expect(w, ["S-TRUST", "S-NOLINK"], {b"a": b"1", b"b": b"1"}, [], log_end={"segment": 1, "offset": s1.end})
+        self.expect(w, ["S-NOLINK", "S-TRUST"], {b"a": b"1", b"b": b"1"}, [], log_end={"segment": 1, "offset": s1.end})
 
     def test_a_missing_or_unreadable_middle_forgets_all_older(self):
         for how in ("missing", "unreadable"):
@@ -410,7 +440,7 @@ class SelfTest:
         other.batch(("put", b"b", b"9"))
         other.sync()
         other.seal()
-        self.expect(w, ["S-SPLIT", "S-SCAN"], {b"a": b"2"}, [])
+        self.expect(w, ["S-SPLIT", "S-SCAN"], {b"a": b"2"}, ["segment_file"])
 
     def test_events_missing_before_the_end_that_a_link_names_are_judged_by_the_mark(self):
         for synced in (True, False):

@@ -1,0 +1,165 @@
+//! Small stores as plain bytes: made through the public API, damaged, written to a directory.
+
+use emberlog::disk::{Access, Disk as _, SimDisk};
+use emberlog::format::footer::FooterTail;
+use emberlog::format::segment::SegmentHeader;
+use emberlog::log::scan::{self, Depth, Item};
+use emberlog::{Builder, Cache, Durability, Maintenance, MaintenanceBudget, ManualClock};
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The files of a store by name, without the lock.
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
+
+pub(crate) const START_UNIX_MS: u64 = 1_700_000_000_000;
+
+/// A cache on a simulated disk.
+pub(crate) struct Store {
+    pub(crate) disk: SimDisk,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) cache: Cache,
+}
+
+/// Settings under which the same calls give the same files, bit for bit, on every machine.
+pub(crate) fn builder(clock: &Arc<ManualClock>, random_seed: u64) -> Builder {
+    Cache::builder()
+        .memory_bytes(1 << 20)
+        .disk_bytes(1 << 20)
+        .disk_index_bytes(16 << 10)
+        .append_buffer_bytes(96 << 10)
+        .segment_len_bytes(64 << 10)
+        .shards(1)
+        .durability(Durability::Written)
+        .maintenance(Maintenance::Manual)
+        .shared_clock(Arc::<ManualClock>::clone(clock))
+        .random_seed(random_seed)
+}
+
+impl Store {
+    /// A new store.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self::on(SimDisk::new(seed), seed, |builder| builder)
+    }
+
+    /// A store on this disk.
+    pub(crate) fn on(disk: SimDisk, seed: u64, settings: impl FnOnce(Builder) -> Builder) -> Self {
+        let clock = Arc::new(ManualClock::new(START_UNIX_MS));
+        let cache = settings(builder(&clock, seed)).open_on(Arc::new(disk.clone())).expect("a sound disk opens");
+        Self { disk, clock, cache }
+    }
+
+    pub(crate) fn put(&self, key: &str, value: &[u8]) {
+        assert!(self.cache.insert(key, value).disk.is_stored(), "{key} goes to the log");
+    }
+
+    pub(crate) fn flush(&self) {
+        self.cache.flush().expect("a sound disk is flushed");
+    }
+
+    pub(crate) fn maintain(&self) {
+        let budget = MaintenanceBudget { steps_max: 1000, ..MaintenanceBudget::default() };
+        self.cache.maintain(budget).expect("a sound disk is maintained");
+    }
+
+    /// The files as a kill would leave them now.
+    pub(crate) fn files(&self) -> Files {
+        files_of(&self.disk)
+    }
+
+    /// The files after a clean close.
+    pub(crate) fn closed(self) -> Files {
+        self.cache.close().expect("a sound disk is closed");
+        files_of(&self.disk)
+    }
+}
+
+/// All files of a disk but the lock, which names a process.
+pub(crate) fn files_of(disk: &SimDisk) -> Files {
+    let mut files = disk.snapshot();
+    files.remove("lock");
+    files
+}
+
+/// A value of this length that is told apart from others by eye, and compresses well.
+pub(crate) fn value(tag: &str, len: usize) -> Vec<u8> {
+    tag.bytes().cycle().take(len).collect()
+}
+
+pub(crate) fn name(number: u32) -> String {
+    emberlog::format::names::segment(number)
+}
+
+/// What a walk finds in a segment: to the data end if it is sealed, else to the end of the file.
+pub(crate) fn items(files: &Files, number: u32) -> Vec<Item> {
+    let name = name(number);
+    let disk = SimDisk::from_snapshot(0, files);
+    let file = disk.open(&name, Access::Read).expect("the segment is there");
+    let header = header(files, number);
+    let bytes = &files[&name];
+    let tail_offset = bytes.len() - FooterTail::LEN;
+    let limit = FooterTail::decode(header.store_id, tail_offset as u64, &bytes[tail_offset..])
+        .map_or(bytes.len() as u32, |tail| tail.data_end_offset);
+    let mut items = Vec::new();
+    scan::scan(&*file, &header, limit, None, Depth::Payloads, &mut |item| {
+        items.push(item);
+        ControlFlow::Continue(())
+    })
+    .expect("reading works");
+    items
+}
+
+pub(crate) fn header(files: &Files, number: u32) -> SegmentHeader {
+    let identity = emberlog::format::identity::Identity::decode_file(&files["identity"]).expect("a sound identity");
+    SegmentHeader::decode_either(identity.store_id, &files[&name(number)]).expect("a sound segment header")
+}
+
+/// Where the records of a segment stand.
+pub(crate) fn record_offsets(files: &Files, number: u32) -> Vec<usize> {
+    let offset = |item| if let Item::Record { offset, .. } = item { Some(offset as usize) } else { None };
+    items(files, number).into_iter().filter_map(offset).collect()
+}
+
+/// Where the batches of a segment stand: those with records, or those without.
+pub(crate) fn batch_offsets(files: &Files, number: u32, with_records: bool) -> Vec<usize> {
+    let offset = |item| match item {
+        Item::Batch { offset, header } if (header.record_count > 0) == with_records => Some(offset as usize),
+        _ => None,
+    };
+    items(files, number).into_iter().filter_map(offset).collect()
+}
+
+/// Flips one bit.
+pub(crate) fn flip(files: &mut Files, name: &str, offset: usize) {
+    files.get_mut(name).expect("the file is there")[offset] ^= 0x10;
+}
+
+/// Puts zeros in place of bytes, as a write that never reached the medium leaves them.
+pub(crate) fn zero(files: &mut Files, name: &str, range: std::ops::Range<usize>) {
+    files.get_mut(name).expect("the file is there")[range].fill(0);
+}
+
+/// Writes the files into a directory, which is made, with the modes that a store has.
+pub(crate) fn write(files: &Files, directory: &Path) {
+    fs::create_dir_all(directory).expect("the directory can be made");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).expect("the mode can be set");
+    for (name, bytes) in files {
+        let path = directory.join(name);
+        fs::write(&path, bytes).expect("the file can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the mode can be set");
+    }
+}
+
+/// Reads all files of a directory but the lock.
+pub(crate) fn read(directory: &Path) -> Files {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    entries
+        .map(|entry| entry.expect("the directory can be read"))
+        .map(|entry| (entry.file_name().into_string().expect("a plain name"), entry.path()))
+        .filter(|(name, _)| name != "lock")
+        .map(|(name, path)| (name, fs::read(path).expect("the file can be read")))
+        .collect()
+}
