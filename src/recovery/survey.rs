@@ -357,7 +357,17 @@ impl Survey {
             match verdict {
                 SegmentVerdict::Spare => {
                     segment.accepted = false;
-                    continue;
+                    if index.checked_sub(1).is_none_or(|older| self.segments[older].number == number - 1) {
+                        continue;
+                    }
+                    // The spare is made when the log has moved into the segment before it, which was durable by then: that one is lost.
+                    // Removed as the hole's evidence, after all that is older.
+                    let spare = &mut self.segments[index];
+                    (spare.label, spare.verdict) = ("S-HOLE", SegmentVerdict::Hole);
+                    let what = format!("segment {} is missing; all that is older is forgotten", number - 1);
+                    self.find(Finding { label: "S-HOLE", file, offset: 0, what, damage: true, cause: None });
+                    self.forget_before(index);
+                    break;
                 }
                 SegmentVerdict::Stale | SegmentVerdict::CutBefore => {
                     self.drop_newer(index..chain_end);
@@ -399,16 +409,21 @@ impl Survey {
                 }
             }
             if !older_counts {
-                self.forgotten_older += u64::from(index > 0);
-                for older in &mut self.segments[..index] {
-                    older.label = "S-FORGOTTEN";
-                    older.accepted = false;
-                }
+                self.forget_before(index);
                 break;
             }
         }
         for segment in &mut self.segments {
             segment.kept = segment.accepted;
+        }
+    }
+
+    /// Marks all files before this one as forgotten.
+    fn forget_before(&mut self, index: usize) {
+        self.forgotten_older += u64::from(index > 0);
+        for older in &mut self.segments[..index] {
+            older.label = "S-FORGOTTEN";
+            older.accepted = false;
         }
     }
 
