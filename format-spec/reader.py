@@ -760,6 +760,11 @@ class Recovery:
             if s.link is None:
                 first = s.first_batch_seqno
                 if first is None and not self.chain:
+                    if older and older[-1].number != s.number - 1:
+                        # A spare is made when the log has moved into the segment before it: that one is lost.
+                        self._say("S-HOLE", s.file)
+                        s.damages.add(f"segment-{s.number - 1:010}.log", 0, "segment_file", Bad(None, "a segment", "no file"))
+                        return
                     self._say("S-SPARE", s.file)
                     s.fate = "removed"
                     continue

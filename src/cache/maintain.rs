@@ -82,7 +82,10 @@ impl Core {
             while log.seal_step()? {}
         }
         let keep = match haste {
-            Haste::No => Keep::HeldByMemory { bytes_max: reinsert_bytes_max },
+            // Never more than half of what a segment gives, or compaction would feed itself.
+            Haste::No => {
+                Keep::HeldByMemory { bytes_max: reinsert_bytes_max.min(u64::from(log.plan().segment_len_bytes) / 2) }
+            }
             Haste::Yes => Keep::Nothing,
         };
         self.with_room(log, by, |reserve| {
@@ -106,14 +109,21 @@ impl Core {
     }
 
     /// Appends again what is owed to the log, up to a bound. Returns whether there was anything.
+    ///
+    /// All of it together stays under a quarter of what requests brought: where memory holds as much as the disk does, each segment that goes leaves
+    /// something owed, and paying it would fill the next.
     fn pay_owed(&self, log: &Log) -> bool {
         const STEP_BYTES_MAX: u64 = 256 << 10;
         let hands = if self.is_inline() { Hands::Writer } else { Hands::Maintenance };
         self.with_room(log, hands, |reserve| {
             let mut paid = 0;
-            while paid < STEP_BYTES_MAX && !log.needs_spare() {
+            let is_within = || self.compaction.owed_paid_bytes.get() < log.counters.accepted_bytes.get() / 4;
+            while paid < STEP_BYTES_MAX && !log.needs_spare() && is_within() {
                 match self.owed.pay_one(&self.shards, log, reserve, self.now_s()) {
-                    Some(bytes) => paid += bytes,
+                    Some(bytes) => {
+                        paid += bytes;
+                        self.compaction.owed_paid_bytes.add(bytes);
+                    }
                     None => break,
                 }
             }
@@ -168,7 +178,8 @@ impl Core {
             return Ok(true);
         }
         log.reap();
-        if log.needs_room() { self.retire(Haste::No, reinsert_bytes_max) } else { Ok(false) }
+        let is_due = log.needs_room() && (log.needs_spare() || log.is_budget_low());
+        if is_due { self.retire(Haste::No, reinsert_bytes_max) } else { Ok(false) }
     }
 
     /// Takes bounded steps in the caller's thread.

@@ -23,6 +23,8 @@ use crate::sync::Arc;
 pub(crate) struct CompactionCounters {
     pub(crate) reinserted_count: Counter,
     pub(crate) reinserted_bytes: Counter,
+    /// Bytes that were owed to the log and appended when there was room.
+    pub(crate) owed_paid_bytes: Counter,
     /// Records that were still live when their segment went.
     pub(crate) dropped_live_count: Counter,
     /// Segments that went because the index was full, not the disk.
