@@ -26,6 +26,8 @@ pub enum Op {
     Remove(u16),
     /// Reads it.
     Get(u16),
+    /// Borrows it for a call.
+    Read(u16),
     /// Reads it without moving anything.
     Peek(u16),
     /// Reads many in a row.
@@ -160,6 +162,12 @@ impl Player {
             }
             Op::Remove(key) => self.remove(key_of(key)),
             Op::Get(key) => self.look(key_of(key), false),
+            Op::Read(key) => {
+                let key = key_of(key);
+                if let Some(value) = self.cache.read(key.to_le_bytes(), <[u8]>::to_vec) {
+                    self.check(key, &value);
+                }
+            }
             Op::Peek(key) => self.look(key_of(key), true),
             Op::GetRange(key, count) => {
                 (0..u16::from(count)).for_each(|index| self.look(key_of(key.wrapping_add(index)), false));
@@ -246,13 +254,22 @@ impl Player {
 
     fn look(&mut self, key: u16, peek: bool) {
         let found = if peek { self.cache.peek(key.to_le_bytes()) } else { self.cache.get(key.to_le_bytes()) };
-        let Some(found) = found else { return };
+        if let Some(found) = found {
+            self.check(key, &found);
+        }
+    }
+
+    /// A key was served.
+    fn check(&mut self, key: u16, found: &[u8]) {
         assert!(found.len() >= 10, "key {key}: {} bytes that nobody inserted", found.len());
         let version = u64::from_le_bytes(found[2..10].try_into().expect("eight bytes"));
         let Some(&(len, expiry)) = self.versions.get(&version) else {
             panic!("key {key} was served in version {version}, which was never inserted");
         };
-        assert!(found == value_of(key, version, len), "key {key}, version {version}: not the bytes that were inserted");
+        assert!(
+            found == &value_of(key, version, len)[..],
+            "key {key}, version {version}: not the bytes that were inserted"
+        );
         // Rounded up to the second.
         let now_s = self.now_s();
         assert!(expiry.is_none_or(|expiry| now_s < expiry + 1), "key {key} outlived its time: {expiry:?}, now {now_s}");

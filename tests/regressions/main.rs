@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod clear_leaves_live_counts;
+mod read_of_a_long_value_from_disk;
