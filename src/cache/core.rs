@@ -54,8 +54,10 @@ pub(crate) struct Core {
     pub(crate) gate: RwLock<bool>,
     /// The same as the gate says, for reads, which do not take it.
     pub(crate) closed: PlainAtomicBool,
-    /// Tells the threads to end.
+    /// Tells maintenance to end.
     pub(crate) stopping: PlainAtomicBool,
+    /// Tells the writer to end, when maintenance has.
+    pub(crate) writer_stopping: PlainAtomicBool,
     /// Some shard's slice of the log's index is almost full.
     pub(crate) index_crowded: PlainAtomicBool,
     /// One retirement at a time.

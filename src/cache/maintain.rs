@@ -125,7 +125,12 @@ impl Core {
     pub(crate) fn make_room_ahead(&self) -> Result<(), Error> {
         let Some(log) = &self.log else { return Ok(()) };
         if log.needs_spare() {
-            self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
+            if log.needs_room() {
+                self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
+            } else {
+                // At once where there is room, so that the directory shows what its newest segment is; else later.
+                log.prepare_step()?;
+            }
         }
         // Not for want of a spare: the log may have moved into the one just made, and while the budget has room the next costs nobody's records.
         if log.needs_room() && log.is_budget_low() && !log.has_retired() {
@@ -195,7 +200,7 @@ impl Core {
             let core = PlainArc::clone(self);
             Worker::start(name, move || {
                 let Some(log) = &core.log else { return };
-                let stop = || core.stopping.load(Ordering::Relaxed);
+                let stop = || core.writer_stopping.load(Ordering::Relaxed);
                 // A bug in a background step must not take requests with it: the disk tier goes off, memory serves on.
                 if catch_unwind(AssertUnwindSafe(|| body(&core, log))).is_err() && !stop() {
                     log.give_up("a background thread panicked", io::Error::other("panic"));
@@ -207,23 +212,32 @@ impl Core {
         match start("emberlog-maint", Core::run_maintenance) {
             Ok(maintenance) => Ok(vec![writer, maintenance]),
             Err(error) => {
+                self.writer_stopping.store(true, Ordering::Relaxed);
                 self.stop_threads(&mut vec![writer]);
                 Err(error)
             }
         }
     }
 
-    /// Ends the background threads.
+    /// Ends the background threads: maintenance first, since it may wait for the writer.
     pub(crate) fn stop_threads(&self, workers: &mut Vec<Worker>) {
         self.stopping.store(true, Ordering::Relaxed);
+        for mut worker in workers.drain(..).rev() {
+            // Nobody but the first thread, the writer, is left once maintenance has ended.
+            self.wake_to_stop();
+            worker.join();
+            self.writer_stopping.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn wake_to_stop(&self) {
         if let Some(log) = &self.log {
             log.wake_all();
         }
-        workers.drain(..).for_each(|mut worker| worker.join());
     }
 
     fn run_writer(&self, log: &Log) {
-        let stop = || self.stopping.load(Ordering::Relaxed);
+        let stop = || self.writer_stopping.load(Ordering::Relaxed);
         while !stop() {
             log.wait_for_writer_work(&stop);
             let step = log.write_step().and_then(|wrote| {

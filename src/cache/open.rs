@@ -215,6 +215,7 @@ fn core(
         gate: RwLock::new(false),
         closed: PlainAtomicBool::new(false),
         stopping: PlainAtomicBool::new(false),
+        writer_stopping: PlainAtomicBool::new(false),
         index_crowded: PlainAtomicBool::new(false),
         retiring: Mutex::new(()),
         refill: Mutex::new(refill),

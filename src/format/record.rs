@@ -127,8 +127,11 @@ impl RecordHeader {
         let (value_len, expiry_s, key_len) = (fields.u32(), fields.u32(), fields.u16());
         fields.skip(1);
         let reinserted = fields.u8() & 1 == 1;
-        if kind != RecordKind::Put && (value_len != 0 || key_len != 0) {
+        if kind != RecordKind::Put && (value_len != 0 || key_len != 0 || payload_crc != 0) {
             return field("value_len", value_len.into());
+        }
+        if kind == RecordKind::Clear && key_hash != 0 {
+            return field("key_hash", key_hash);
         }
         Ok(Self { payload_crc, key_hash, value_len, expiry_s, key_len, kind, reinserted })
     }

@@ -347,7 +347,7 @@ impl Log {
                 self.counters.accepted_bytes.add(header.payload_len());
             }
         }
-        let room_due = self.is_room_due(&tail);
+        let room_due = tail.spare.is_none() || self.is_room_due(&tail);
         drop(tail);
         if room_due {
             self.maintenance_work.notify_one();

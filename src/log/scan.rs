@@ -206,8 +206,8 @@ pub fn scan_batches(
     let mut at = DATA_START as u32;
     while at < limit {
         let (offset, batch) = match walk.batch_at(at)? {
-            Ok(batch) => (at, batch),
-            Err(_) => match walk.next_batch(at, 0)? {
+            Ok(batch) if batch.kind == BatchKind::Records => (at, batch),
+            _ => match walk.next_batch(at, 0)? {
                 Some(next) => next,
                 None => return Ok(()),
             },

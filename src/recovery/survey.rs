@@ -74,6 +74,8 @@ pub struct SegmentSurvey {
     first_batch_seqno: Option<u64>,
     /// Highest seqno that the segment says was durable.
     synced_max: u64,
+    /// Highest time in its header, its footer, or any batch header that verifies.
+    clock_mark_s: u32,
     has_zero_only_header: bool,
 }
 
@@ -192,10 +194,10 @@ impl Survey {
         if let Some(room) = room {
             survey.fit(room);
         }
-        let chain = survey.segments.iter().filter(|segment| segment.accepted);
-        survey.synced_max = chain.map(|segment| segment.synced_max).fold(survey.synced_max, u64::max);
-        let headers = survey.segments.iter().filter_map(|segment| segment.header);
-        survey.clock_mark_s = headers.map(|header| header.clock_mark_s).max().unwrap_or(0);
+        // On top of what the chain's walk kept of segments that it cut off.
+        let accepted = survey.segments.iter().filter(|segment| segment.accepted);
+        survey.synced_max = accepted.map(|segment| segment.synced_max).fold(survey.synced_max, u64::max);
+        survey.clock_mark_s = survey.segments.iter().map(|segment| segment.clock_mark_s).max().unwrap_or(0);
         survey.apply(disk, depth, visitor)?;
         Ok(survey)
     }
@@ -264,12 +266,14 @@ impl Survey {
         let mut header = header.ok();
         let mut link = None;
         let mut synced_max = footer.map_or(0, |tail| tail.last_seqno);
+        let mut clock_mark_s = header.map_or(0, |header| header.clock_mark_s);
         let mut first_batch_seqno = None;
         if let (Some(header), None) = (&header, &footer) {
             link = Link::decode_either(header.seed(), &start).ok().map(|(link, _)| link);
             let limit = u32::try_from(file_len).unwrap_or(u32::MAX).min(header.len_bytes);
             scan::scan_batches(&*file, header, limit, &mut |offset, batch| {
                 synced_max = synced_max.max(batch.synced_through);
+                clock_mark_s = clock_mark_s.max(batch.clock_mark_s);
                 if u64::from(offset) >= DATA_START {
                     first_batch_seqno = first_batch_seqno.or(Some(batch.first_seqno));
                 }
@@ -279,6 +283,7 @@ impl Survey {
         if let Some(tail) = &footer {
             header = Some(tail.header);
             link = Some(tail.link);
+            clock_mark_s = clock_mark_s.max(tail.header.clock_mark_s);
         }
         let has_zero_only_header = start.iter().take(512).all(|&byte| byte == 0);
         Ok(Some(SegmentSurvey {
@@ -299,6 +304,7 @@ impl Survey {
             event_count: 0,
             first_batch_seqno,
             synced_max,
+            clock_mark_s,
             has_zero_only_header,
         }))
     }
@@ -440,7 +446,8 @@ impl Survey {
 
     /// Marks files as beyond the end of the log.
     fn drop_newer(&mut self, range: std::ops::Range<usize>) {
-        for newer in &mut self.segments[range] {
+        // A spare stays what it is.
+        for newer in self.segments[range].iter_mut().filter(|newer| newer.verdict != SegmentVerdict::Spare) {
             (newer.label, newer.verdict) = ("S-STALE", SegmentVerdict::Stale);
             (newer.accepted, newer.kept) = (false, false);
         }
@@ -552,14 +559,10 @@ impl Survey {
         if segment.verdict == SegmentVerdict::ScanForgetOlder {
             visitor.clear();
         }
-        let mut clock_mark_s = self.clock_mark_s;
         let mut findings = Vec::new();
         let (mut cut, mut keys, mut older, mut events) = (None, 0, 0, 0u64);
         let reached = scan::scan(file, &header, limit, first_seqno, Depth::Payloads, &mut |item| match item {
-            Item::Batch { header, .. } => {
-                clock_mark_s = clock_mark_s.max(header.clock_mark_s);
-                ControlFlow::Continue(())
-            }
+            Item::Batch { .. } => ControlFlow::Continue(()),
             Item::Record { offset, seqno, header, payload } => {
                 let synced = seqno <= synced_max;
                 let facts = RecordFacts { header_ok: true, payload_ok: payload.is_ok(), named: true, synced };
@@ -615,8 +618,10 @@ impl Survey {
                 findings.push((label, offset, error, true));
                 older += 1;
                 visitor.clear();
-                // The place of the damage stays part of the segment, so that its footer holds the clear.
-                damaged_end = offset + crate::format::ALIGN_BYTES as u32;
+                if resume.is_none() {
+                    // The place of the damage stays part of the segment, so that its footer holds the clear.
+                    damaged_end = offset + crate::format::ALIGN_BYTES as u32;
+                }
                 ControlFlow::Continue(())
             }
         })
@@ -640,7 +645,6 @@ impl Survey {
                 visitor.clear();
             }
         }
-        self.clock_mark_s = clock_mark_s;
         self.forgotten_keys += keys;
         self.forgotten_older += older;
         self.event_count += events;
@@ -691,7 +695,9 @@ impl SegmentSurvey {
     /// Where reading has to stop at the latest.
     fn limit(&self) -> u32 {
         let len = self.header.map_or(0, |header| header.len_bytes);
-        u32::try_from(self.file_len).unwrap_or(u32::MAX).min(len)
+        // A file that was cut from outside may end anywhere; structures, and so the end of the log, do not.
+        u32::try_from(self.file_len).unwrap_or(u32::MAX).min(len) / crate::format::ALIGN_BYTES as u32
+            * crate::format::ALIGN_BYTES as u32
     }
 }
 
