@@ -71,9 +71,10 @@ pub(crate) fn stats(core: &Core) -> Stats {
 pub(crate) fn validate(core: &Core) {
     // A retirement that is half done has forgotten slots that its segment still counts.
     let _none = core.retiring.lock();
+    // All shards at once: maintenance goes on appending what memory holds, and moves counts from segment to segment.
+    let shards: Vec<_> = core.shards.iter().map(|(shard, _)| shard.read()).collect();
     let mut named = std::collections::BTreeMap::<u16, u64>::new();
-    for (shard, _) in core.shards.iter() {
-        let shard = shard.read();
+    for shard in &shards {
         shard.memory.validate();
         if let Some(index) = &shard.disk_index {
             index.validate();
