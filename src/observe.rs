@@ -119,7 +119,7 @@ pub struct DiskStats {
     pub records_reinserted: u64,
     /// Bytes of these.
     pub bytes_reinserted: u64,
-    /// Records that were live when their segment was retired.
+    /// Records that were live when their segment was retired, and that memory did not hold until they could be appended again.
     pub dropped_with_segment: u64,
     /// Values refused because they are larger than the log takes.
     pub dropped_oversize: u64,

@@ -119,7 +119,7 @@ impl Core {
             let mut paid = 0;
             let is_within = || self.compaction.owed_paid_bytes.get() < log.counters.accepted_bytes.get() / 4;
             while paid < STEP_BYTES_MAX && !log.needs_spare() && is_within() {
-                match self.owed.pay_one(&self.shards, log, reserve, self.now_s()) {
+                match self.owed.pay_one(&self.shards, log, reserve, self.now_s(), &self.compaction) {
                     Some(bytes) => {
                         paid += bytes;
                         self.compaction.owed_paid_bytes.add(bytes);
@@ -318,7 +318,6 @@ impl Core {
         }
         self.closed.store(true, Ordering::Relaxed);
         let mut result = Ok(());
-        let live_before = self.compaction.dropped_live_count.get();
         if let Some(log) = &self.log {
             result = log
                 .latch
@@ -326,7 +325,6 @@ impl Core {
                 .and_then(|()| self.append_memory(log))
                 .and_then(|()| self.flush_open())
                 .and_then(|()| self.leave_room(log));
-            self.counters.dropped_at_close.add(self.compaction.dropped_live_count.get() - live_before);
         }
         self.stop_threads(workers);
         if let Some(disk) = &self.disk {

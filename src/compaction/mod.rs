@@ -25,7 +25,7 @@ pub(crate) struct CompactionCounters {
     pub(crate) reinserted_bytes: Counter,
     /// Bytes that were owed to the log and appended when there was room.
     pub(crate) owed_paid_bytes: Counter,
-    /// Records that were still live when their segment went.
+    /// Records that were still live when their segment went, and that memory did not hold, or not long enough for them to be appended again.
     pub(crate) dropped_live_count: Counter,
     /// Segments that went because the index was full, not the disk.
     pub(crate) retired_for_index: Counter,
@@ -133,9 +133,10 @@ fn visit<'a>(
         }
     }
     if shards.write(hash).index_clear_if(hash, location) {
-        counters.dropped_live_count.one();
         if held {
-            owed.push(hash);
+            owed.push(hash, counters);
+        } else {
+            counters.dropped_live_count.one();
         }
     }
     0

@@ -3,6 +3,7 @@
 //!
 //! Knows: shards, the log. Does not know: threads. Bounded: when more is owed than the list holds, the longest owed are let go.
 
+use super::CompactionCounters;
 use crate::format::record::RecordHeader;
 use crate::log::{Log, Reservation};
 use crate::shard::Shards;
@@ -18,10 +19,11 @@ pub(crate) struct Owed(Mutex<VecDeque<u64>>);
 
 impl Owed {
     /// Remembers a key.
-    pub(crate) fn push(&self, hash: u64) {
+    pub(crate) fn push(&self, hash: u64, counters: &CompactionCounters) {
         let mut owed = self.0.lock();
         if owed.len() == OWED_COUNT_MAX {
             owed.pop_front();
+            counters.dropped_live_count.one();
         }
         owed.push_back(hash);
     }
@@ -33,14 +35,22 @@ impl Owed {
         log: &'a Log,
         reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
         now_s: u32,
+        counters: &CompactionCounters,
     ) -> Option<u64> {
         loop {
             let hash = self.0.lock().pop_front()?;
             let held = {
                 let shard = shards.read(hash);
-                if shard.index_find(hash).is_some() { None } else { shard.memory.entry(hash) }
+                if shard.index_find(hash).is_some() {
+                    continue;
+                }
+                shard.memory.entry(hash)
             };
-            let Some((key, value, expiry_s)) = held else { continue };
+            let Some((key, value, expiry_s)) = held else {
+                // Evicted before there was room (or removed, which cannot be told any more).
+                counters.dropped_live_count.one();
+                continue;
+            };
             let header = RecordHeader { reinserted: true, ..RecordHeader::put(hash, &key, &value, expiry_s) };
             if (expiry_s != 0 && expiry_s <= now_s) || header.record_len() > log.plan().record_len_max() {
                 continue;

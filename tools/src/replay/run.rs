@@ -147,7 +147,7 @@ pub(crate) fn run(plan: &Plan, workload: &Workload) -> Result<Outcome, Failure> 
     let lost = stopped.lost(workload, control.present.as_deref(), &found);
     let counted_as_dropped = match how {
         How::Kill => 0,
-        How::Close => dropped(&stopped.closing_stats) + dropped(&opened.state.stats),
+        How::Close => dropped(&stopped.stats, &stopped.closing_stats, &opened.state.stats)?,
     };
     let restart = Restart {
         how,
