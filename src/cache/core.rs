@@ -338,6 +338,10 @@ impl Core {
         self.shards.counters(hash).inserts.one();
         let expiry_s = self.expiry_s(options);
         let now_s = if expiry_s == 0 { self.latest_s.load(Ordering::Relaxed) } else { self.now_s() };
+        if let Some(log) = self.log.as_ref().filter(|_| expiry_s != 0) {
+            // Whoever recovers this record has to know how far time had come.
+            log.note_clock(now_s);
+        }
         let keyed = u16::try_from(key.len()).is_ok() && u32::try_from(value.len()).is_ok();
         let header = RecordHeader::put(hash, key, value, expiry_s);
         let room = if keyed { self.room_for_value(header.record_len()) } else { self.room_for_value(u64::MAX) };

@@ -32,7 +32,7 @@ use crate::format::names;
 use crate::format::record::{RecordHeader, RecordKind};
 use crate::format::segment::{HEADER_OFFSETS, Link, SegmentHeader};
 use crate::random::Random;
-use crate::sync::{Arc, Condvar, Mutex, Ordering, PlainArc};
+use crate::sync::{Arc, Condvar, Mutex, Ordering, PlainArc, PlainAtomicU32};
 use pins::{Pin, PinTable, Retired};
 use std::collections::VecDeque;
 use std::io;
@@ -114,6 +114,8 @@ pub(crate) struct Log {
     free_names: Mutex<VecDeque<u16>>,
     retired: Mutex<Vec<Retired<Segment>>>,
     tail: Mutex<Tail>,
+    /// Highest time noted, in seconds since the epoch; the tail takes it over with the next record.
+    latest_s: PlainAtomicU32,
     /// Room, written or synced moved on. Used with `tail`.
     moved: Condvar,
     /// There is something for the writer. Used with `tail`.
@@ -230,6 +232,7 @@ impl Log {
             free_names: Mutex::new(free_names),
             retired: Mutex::new(Vec::new()),
             tail: Mutex::new(tail),
+            latest_s: PlainAtomicU32::new(clock_mark_s),
             moved: Condvar::new(),
             writer_work: Condvar::new(),
             maintenance_work: Condvar::new(),
@@ -338,6 +341,7 @@ impl Log {
     /// Appends an event with its reserved room. Called under the lock of the key's shard, or of all shards.
     pub(crate) fn append(&self, reservation: Reservation<'_>, header: &RecordHeader, payload: [&[u8]; 2]) -> Appended {
         let mut tail = self.tail.lock();
+        tail.clock_mark_s = tail.clock_mark_s.max(self.latest_s.load(Ordering::Relaxed));
         let idle = !tail.has_unwritten();
         let Position { segment_name, offset, seqno } = tail.append(header, payload);
         tail.release(reservation.cost);
@@ -377,10 +381,10 @@ impl Log {
         self.segments.pin(location.segment).map_or(0, |segment| segment.header.number.into())
     }
 
-    /// Notes the time, which never goes back.
+    /// Notes the time, which never goes back. The next record takes it along.
     pub(crate) fn note_clock(&self, now_s: u32) {
-        let mut tail = self.tail.lock();
-        tail.clock_mark_s = tail.clock_mark_s.max(now_s);
+        // Relaxed: it publishes nothing but itself.
+        self.latest_s.fetch_max(now_s, Ordering::Relaxed);
     }
 
     // -- reading
@@ -595,6 +599,7 @@ impl Log {
     /// Appends an empty batch that says how far the log is durable, unless a batch says so already.
     pub(crate) fn append_synced_mark(&self, reservation: Reservation<'_>) -> bool {
         let mut tail = self.tail.lock();
+        tail.clock_mark_s = tail.clock_mark_s.max(self.latest_s.load(Ordering::Relaxed));
         let due = tail.recorded_seqno < tail.synced_seqno;
         if due {
             tail.append_synced_mark();
