@@ -202,7 +202,11 @@ impl Disk for OsDisk {
     }
 
     fn unlock(&self) {
-        *self.lock.lock() = None;
+        if let Some(fd) = self.lock.lock().take() {
+            // Said, not only closed: a child that another thread is just starting holds a copy of the descriptor until it runs its program, and
+            // closing ours would leave the lock with it. A failure leaves what closing does.
+            let _ = rustix::fs::flock(&fd, FlockOperation::Unlock);
+        }
     }
 
     fn lock(&self, name: &str) -> io::Result<()> {
