@@ -319,13 +319,28 @@ impl Core {
         self.closed.store(true, Ordering::Relaxed);
         let mut result = Ok(());
         if let Some(log) = &self.log {
-            result = log.latch.check().and_then(|()| self.append_memory(log)).and_then(|()| self.flush_open());
+            result = log
+                .latch
+                .check()
+                .and_then(|()| self.append_memory(log))
+                .and_then(|()| self.flush_open())
+                .and_then(|()| self.leave_room(log));
         }
         self.stop_threads(workers);
         if let Some(disk) = &self.disk {
             disk.unlock();
         }
         result
+    }
+
+    /// Makes sure that the next open has room for a fresh segment without letting anything go uncounted: the room of the spare.
+    fn leave_room(&self, log: &Log) -> Result<(), Error> {
+        while log.needs_spare() && log.prepare_step()? == Prepared::NeedsRetirement {
+            if !self.retire(Haste::Yes, 0)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Appends the entries that only memory holds, without letting anything else go for them.

@@ -333,10 +333,9 @@ impl Log {
         !self.latch.is_tripped() && self.is_room_due(&self.tail.lock())
     }
 
-    /// Whether the budget has no room for another spare: that, and the segment in which the log goes on after a crash at any moment, which must not
-    /// cost the oldest segment.
+    /// Whether the budget has no room for another segment.
     pub(crate) fn is_budget_low(&self) -> bool {
-        self.budget.limit_bytes() - self.budget.used_bytes() < 2 * self.plan.segment_charge_bytes()
+        self.budget.limit_bytes() - self.budget.used_bytes() < self.plan.segment_charge_bytes()
     }
 
     /// Appends an event with its reserved room. Called under the lock of the key's shard, or of all shards.
@@ -687,9 +686,6 @@ impl Log {
             return Err(self.fail("cannot create a segment", io::Error::other("no number is left for it")));
         };
         self.reap();
-        if self.is_budget_low() {
-            return Ok(Prepared::NeedsRetirement);
-        }
         let Some(charge) = self.budget.try_charge(self.plan.segment_charge_bytes()) else {
             return Ok(Prepared::NeedsRetirement);
         };

@@ -68,7 +68,7 @@ fn valid() -> Vec<Case> {
     ]
 }
 
-const REINSERTED: &[&str] = &["S-SPARE", "S-TRUST", "S-TRUST", "S-SCAN"];
+const REINSERTED: &[&str] = &["S-SPARE", "S-TRUST", "S-TRUST", "S-TRUST", "S-SCAN"];
 
 /// One segment that is written to and a spare, as a kill leaves a store.
 fn basic() -> Files {
