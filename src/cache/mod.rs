@@ -111,7 +111,8 @@ impl Cache {
         self.core().contains(key.as_ref())
     }
 
-    /// Gives a key a value, in both tiers. Older values are never served again, whatever the outcome says.
+    /// Gives a key a value, in both tiers. Older values are not served again by this handle, whatever the outcome says; nor after a restart, unless the
+    /// disk tier was off or a crash took what no [`flush`](Self::flush) had covered.
     ///
     /// Waits where the durability or [`WhenBehind::Wait`] asks for it. Keys are at most 65,535 bytes.
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> InsertOutcome {

@@ -37,7 +37,8 @@ impl InsertOutcome {
 pub enum TierOutcome {
     /// It took the value, with the durability that was asked for.
     Stored,
-    /// It did not take the value. Older values of the key are gone from it all the same.
+    /// It did not take the value. Older values of the key are gone from it all the same; on disk only while that tier is on: after
+    /// [`Refusal::DiskOff`] a later open may find what was there before.
     Refused(Refusal),
     /// There is no such tier.
     Absent,
