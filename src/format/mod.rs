@@ -13,6 +13,7 @@ pub mod location;
 pub mod names;
 pub mod record;
 pub mod segment;
+pub mod warm;
 
 pub use checksum::Seed;
 pub use decode_error::{DecodeError, Fault};

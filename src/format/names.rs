@@ -7,6 +7,11 @@ pub const IDENTITY_TEMPORARY: &str = "identity.tmp";
 /// Held locked by the process that has the store open; never removed.
 pub const LOCK: &str = "lock";
 
+/// What memory held, as advice for the next open; may be missing.
+pub const WARM: &str = "warm";
+/// The same while it is written.
+pub const WARM_TEMPORARY: &str = "warm.tmp";
+
 /// What a name in the directory stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileName {
@@ -14,6 +19,8 @@ pub enum FileName {
     Identity,
     /// [`LOCK`].
     Lock,
+    /// [`WARM`].
+    Warm,
     /// A segment with its number.
     Segment(u32),
     /// A file of ours that was never finished, free to be removed.
@@ -42,7 +49,8 @@ pub fn segment_temporary(number: u32) -> String {
 pub fn parse(name: &str) -> FileName {
     match name {
         IDENTITY => return FileName::Identity,
-        IDENTITY_TEMPORARY => return FileName::Temporary,
+        IDENTITY_TEMPORARY | WARM_TEMPORARY => return FileName::Temporary,
+        WARM => return FileName::Warm,
         LOCK => return FileName::Lock,
         _ => {}
     }

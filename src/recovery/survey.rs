@@ -4,6 +4,7 @@
 //! over the tail's batch headers). Memory: one window, and a line for each file and finding.
 
 use super::verdict::{self, RecordFacts, RecordVerdict, Relation, SegmentFacts, SegmentVerdict};
+use super::warm_list::{self, WarmSurvey};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, ErrorKind};
 use crate::format::footer::FooterTail;
@@ -102,6 +103,8 @@ pub struct Survey {
     pub segments: Vec<SegmentSurvey>,
     /// Files of ours that were never finished.
     pub temporaries: Vec<String>,
+    /// The file with the warm list.
+    pub warm: Option<WarmSurvey>,
     /// What is wrong, oldest first; at most ten thousand.
     pub findings: Vec<Finding>,
     /// How many findings there are.
@@ -169,6 +172,7 @@ impl Survey {
             identity,
             segments: Vec::new(),
             temporaries: Vec::new(),
+            warm: None,
             findings: Vec::new(),
             finding_count: 0,
             damage_count: 0,
@@ -186,6 +190,7 @@ impl Survey {
                     }
                 }
                 FileName::Temporary => survey.temporaries.push(name),
+                FileName::Warm => survey.read_warm(disk)?,
                 FileName::Identity | FileName::Lock | FileName::Foreign => {}
             }
         }
@@ -216,6 +221,20 @@ impl Survey {
     }
 
     // -- one file
+
+    fn read_warm(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+        let name = names::WARM;
+        let found = warm_list::survey(disk, self.identity.store_id).map_err(|error| open_error(name, error))?;
+        let Some((warm, cause)) = found else { return Ok(()) };
+        if let Some(cause) = cause {
+            let what = format!("{cause}; memory starts empty");
+            let finding =
+                Finding { label: "W-LIST", file: name.to_owned(), offset: 0, what, damage: true, cause: Some(cause) };
+            self.find(finding);
+        }
+        self.warm = Some(warm);
+        Ok(())
+    }
 
     fn read_segment(&self, disk: &dyn Disk, number: u32, name: String) -> Result<Option<SegmentSurvey>, Error> {
         let file = match disk.open(&name, Access::Read) {

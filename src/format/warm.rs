@@ -1,0 +1,129 @@
+//! The warm list: what memory held, so that a restart can read it back. Specification: `format-spec/10-warm-list.md`.
+//!
+//! It is advice and nothing depends on it: it names keys by their hash, and what is read back is whatever the log says of them.
+
+use super::FORMAT_VERSION;
+use super::checksum::{self, Seed};
+use super::codec::{self, Builder, Fields};
+use super::decode_error::{DecodeError, Fault};
+use super::identity::check_version;
+use super::segment::check_store_id;
+
+const NAME: &str = "warm list";
+const MAGIC: [u8; 4] = *b"EWRM";
+
+/// Length of one entry in bytes.
+pub const ENTRY_LEN: usize = 12;
+
+/// Most entries that a list holds.
+pub const ENTRY_COUNT_MAX: u64 = 1 << 22;
+
+/// Length of a list with this many entries.
+pub const fn list_len(entry_count: u64) -> u64 {
+    WarmHeader::LEN as u64 + entry_count * ENTRY_LEN as u64
+}
+
+/// One key that memory held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WarmEntry {
+    /// Hash of the key.
+    pub key_hash: u64,
+    /// How often it was asked for lately, as far as eviction counts.
+    pub popularity: u8,
+}
+
+impl WarmEntry {
+    /// Encodes the entry.
+    pub fn encode(&self) -> [u8; ENTRY_LEN] {
+        Builder::<ENTRY_LEN>::new().u64(self.key_hash).u8(self.popularity).finish()
+    }
+
+    /// Decodes an entry: any bytes are one.
+    pub fn decode(bytes: &[u8; ENTRY_LEN]) -> Self {
+        let mut fields = Fields::new(bytes);
+        Self { key_hash: fields.u64(), popularity: fields.u8() }
+    }
+}
+
+/// The start of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WarmHeader {
+    /// The store that the list is of; its hashes mean nothing elsewhere.
+    pub store_id: [u8; 16],
+    /// How many entries there are.
+    pub entry_count: u64,
+    /// Checksum of the entries.
+    pub entries_crc: u32,
+}
+
+impl WarmHeader {
+    /// Encoded length in bytes.
+    pub const LEN: usize = 64;
+
+    /// Encodes the header, which stands at offset 0.
+    pub fn encode(&self) -> [u8; Self::LEN] {
+        let mut out = Builder::<{ Self::LEN }>::new();
+        out.skip(4).put(&MAGIC).u32(FORMAT_VERSION).u32(self.entries_crc).u64(0);
+        out.put(&self.store_id).u64(self.entry_count);
+        let mut bytes = out.finish();
+        checksum::seal(Seed(self.store_id), 0, &mut bytes);
+        bytes
+    }
+
+    /// Decodes the header of a list of this store in a file of `file_len` bytes.
+    pub fn decode(store_id: [u8; 16], file_len: u64, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let raw = codec::array::<{ Self::LEN }>(NAME, bytes)?;
+        if raw[4..8] != MAGIC {
+            return Err(DecodeError::new(NAME, Fault::Magic));
+        }
+        checksum::verify(NAME, Seed(store_id), 0, raw)?;
+        let mut fields = Fields::new(&raw[8..]);
+        let (version, entries_crc, features) = (fields.u32(), fields.u32(), fields.u64());
+        check_version(NAME, version, features)?;
+        check_store_id(NAME, fields.bytes(), store_id)?;
+        let entry_count = fields.u64();
+        // No count is believed that the file does not have.
+        if entry_count.checked_mul(ENTRY_LEN as u64).and_then(|len| len.checked_add(Self::LEN as u64)) != Some(file_len)
+        {
+            return Err(DecodeError::new(NAME, Fault::Field { field: "entry_count", found: entry_count }));
+        }
+        Ok(Self { store_id, entry_count, entries_crc })
+    }
+
+    /// Starts the checksum of the entries.
+    pub(crate) fn entries_hasher(store_id: [u8; 16]) -> crc32fast::Hasher {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&store_id);
+        hasher.update(&(Self::LEN as u64).to_le_bytes());
+        hasher
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_seen_and_its_count_is_that_of_the_file() {
+        let header = WarmHeader { store_id: [3; 16], entry_count: 5, entries_crc: 77 };
+        let good = header.encode();
+        let decode = |bytes: &[u8], len| WarmHeader::decode([3; 16], len, bytes);
+        assert_eq!(decode(&good, list_len(5)), Ok(header));
+        assert!(decode(&good, list_len(5) - 1).is_err() && decode(&good, list_len(6)).is_err());
+        assert!(decode(&good[..63], list_len(5)).is_err());
+        assert!(WarmHeader::decode([4; 16], list_len(5), &good).is_err(), "a list of another store");
+        for bit in 0..WarmHeader::LEN * 8 {
+            let mut bytes = good;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&bytes, list_len(5)).is_err(), "bit {bit}");
+        }
+        let huge = WarmHeader { entry_count: u64::MAX / 12, ..header }.encode();
+        assert!(decode(&huge, 64).is_err(), "a count beyond the limit");
+    }
+
+    #[test]
+    fn entries_round_trip() {
+        let entry = WarmEntry { key_hash: 0x0123_4567_89ab_cdef, popularity: 3 };
+        assert_eq!(WarmEntry::decode(&entry.encode()), entry);
+    }
+}
