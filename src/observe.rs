@@ -59,6 +59,8 @@ pub struct MemoryStats {
     pub accounts: MemoryAccounts,
     /// Entries promoted from disk.
     pub promotions: u64,
+    /// Entries read back from disk after a restart, because memory had held them before.
+    pub restored: u64,
     /// Entries refused because they are larger than an eighth of a shard's memory.
     pub refused_oversize: u64,
     /// Entries evicted.

@@ -169,7 +169,7 @@ impl Builder {
     }
 
     /// Length of the append buffer: what a SIGKILL can lose under [`Durability::Buffered`], and the bound on the size of an entry on disk. Default:
-    /// memory / 16, within 1 to 16 MiB (memory / 8 for budgets under 8 MiB).
+    /// memory / 32, within 512 KiB to 16 MiB (memory / 8 at most).
     pub fn append_buffer_bytes(mut self, bytes: u64) -> Self {
         self.append_buffer_bytes = Some(bytes);
         self

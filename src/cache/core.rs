@@ -9,7 +9,7 @@
 use super::builder::{Durability, Maintenance, WhenBehind};
 use super::outcome::{EntryOptions, InsertOutcome, Refusal, TierOutcome};
 use crate::clock::Clock;
-use crate::compaction::{CompactionCounters, Owed, Refill};
+use crate::compaction::{CompactionCounters, Owed, Refill, Warm};
 use crate::counters::Counter;
 use crate::error::{Error, ErrorKind};
 use crate::format::location::Location;
@@ -17,7 +17,7 @@ use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
 use crate::log::{Appended, Class, Found, Log, Reservation};
 use crate::observe::RecoveryReport;
-use crate::shard::memory::Inserted;
+use crate::shard::memory::{Inserted, MemoryTier};
 use crate::shard::{Indexed, Shards};
 use crate::sync::{Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
 use bytes::Bytes;
@@ -63,7 +63,9 @@ pub(crate) struct Core {
     /// One retirement at a time.
     pub(crate) retiring: Mutex<()>,
     /// What is still to be read back into memory after a restart.
-    pub(crate) refill: Mutex<Option<Refill>>,
+    pub(crate) refill: Mutex<Refill>,
+    /// What a restart will read back.
+    pub(crate) warm: Warm,
     pub(crate) counters: CoreCounters,
     pub(crate) compaction: CompactionCounters,
     /// Values to be appended again when there is room.
@@ -317,12 +319,19 @@ impl Core {
         let now_s = self.now_s();
         let mut shard = self.shards.write(hash);
         let current = shard.index_find(hash).is_some_and(|found| found.location == candidate.location.pack());
+        let quarters = |memory: &MemoryTier| memory.inserted_bytes() / (memory.capacity_bytes() / 4).max(1);
+        let before = quarters(&shard.memory);
         if current
             && !shard.memory.holds(hash, key)
             && shard.memory.promote(hash, key, value, expiry_s, now_s) == Inserted::Stored
         {
+            let is_list_due = quarters(&shard.memory) != before;
             drop(shard);
             self.shards.counters(hash).promotions.one();
+            if let (true, Some(log)) = (is_list_due, &self.log) {
+                // Where nothing is inserted nothing else wakes it.
+                log.wake_maintenance();
+            }
         }
     }
 
@@ -453,7 +462,7 @@ impl Core {
         self.drain(log)
     }
 
-    fn drain(&self, log: &Log) -> Result<(), Error> {
+    pub(crate) fn drain(&self, log: &Log) -> Result<(), Error> {
         if self.is_inline() { log.write_all() } else { log.wait_drained() }
     }
 
@@ -572,7 +581,7 @@ impl Core {
                 return Some(room);
             }
             if !wrote {
-                self.make_spare(super::maintain::Haste::Yes).ok()?;
+                self.make_spare().ok()?;
             }
         }
     }

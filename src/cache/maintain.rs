@@ -7,8 +7,10 @@ use super::core::Core;
 use super::outcome::{Maintained, MaintenanceBudget};
 use crate::compaction::{Keep, retire_oldest};
 use crate::error::{Error, ErrorKind};
+use crate::format::location::Location;
 use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
+use crate::index::{Put, Table};
 use crate::log::{Class, Log, Prepared, Reservation};
 use crate::sync::{Ordering, PlainArc, Worker};
 use std::io;
@@ -23,18 +25,9 @@ enum Hands {
     Maintenance,
 }
 
-/// How soon room is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Haste {
-    /// Ahead of need: what earned it may be reinserted.
-    No,
-    /// Callers wait.
-    Yes,
-}
-
 impl Core {
     /// Makes the spare segment if there is none, retiring the oldest as far as that needs.
-    pub(crate) fn make_spare(&self, haste: Haste) -> Result<(), Error> {
+    pub(crate) fn make_spare(&self) -> Result<(), Error> {
         let Some(log) = &self.log else { return Ok(()) };
         let (mut retired, mut waits) = (0u32, 0u32);
         let used_bytes = log.budget().used_bytes();
@@ -52,7 +45,7 @@ impl Core {
             // free. More would be paid for nothing on a disk that others fill.
             let freed_bytes = used_bytes.saturating_sub(log.budget().used_bytes());
             let is_due = retired < 8 || freed_bytes < log.plan().segment_charge_bytes();
-            if is_due && self.retire(haste, u64::from(log.plan().segment_len_bytes) / 2)? {
+            if is_due && self.retire(Keep::all(log))? {
                 retired += 1;
                 continue;
             }
@@ -66,14 +59,14 @@ impl Core {
     }
 
     /// Retires the oldest segment. Seals it first if need be.
-    fn retire(&self, haste: Haste, reinsert_bytes_max: u64) -> Result<bool, Error> {
+    fn retire(&self, keep: Keep) -> Result<bool, Error> {
         let hands = if self.is_inline() { Hands::Writer } else { Hands::Maintenance };
         let _one = self.retiring.lock();
-        self.retire_by(hands, haste, reinsert_bytes_max)
+        self.retire_by(hands, keep)
     }
 
     /// The same, for one who holds the lock for it.
-    fn retire_by(&self, by: Hands, haste: Haste, reinsert_bytes_max: u64) -> Result<bool, Error> {
+    fn retire_by(&self, by: Hands, keep: Keep) -> Result<bool, Error> {
         let Some(log) = &self.log else { return Ok(false) };
         if log.oldest_sealed().is_none() {
             if self.is_inline() {
@@ -81,13 +74,6 @@ impl Core {
             }
             while log.seal_step()? {}
         }
-        let keep = match haste {
-            // Never more than half of what a segment gives, or compaction would feed itself.
-            Haste::No => {
-                Keep::HeldByMemory { bytes_max: reinsert_bytes_max.min(u64::from(log.plan().segment_len_bytes) / 2) }
-            }
-            Haste::Yes => Keep::Nothing,
-        };
         self.with_room(log, by, |reserve| {
             retire_oldest(&self.shards, log, keep, reserve, &self.owed, self.now_s(), &self.compaction)
         })
@@ -131,12 +117,25 @@ impl Core {
         })
     }
 
+    /// Writes down what memory holds, if that is due or this is the end. Returns whether it did.
+    fn list_memory(&self, log: &Log, is_end: bool) -> bool {
+        // Before the old list has been read back, it knows more.
+        let is_refilled = self.refill.lock().is_done();
+        let Some(disk) = self.disk.as_ref().filter(|_| is_refilled && (is_end || self.warm.is_due(&self.shards)))
+        else {
+            return false;
+        };
+        let written = self.warm.write(&self.shards, &**disk, log.budget(), log.store_id(), is_end);
+        log.counters.written_bytes.add(written);
+        written > 0
+    }
+
     /// Makes the spare, and then room in the budget for one more segment, so that the oldest goes while there is time to keep what it is worth.
     pub(crate) fn make_room_ahead(&self) -> Result<(), Error> {
         let Some(log) = &self.log else { return Ok(()) };
         if log.needs_spare() {
             if log.needs_room() {
-                self.make_spare(if log.is_contended() { Haste::Yes } else { Haste::No })?;
+                self.make_spare()?;
             } else {
                 // At once where there is room, so that the directory shows what its newest segment is; else later.
                 log.prepare_step()?;
@@ -144,7 +143,7 @@ impl Core {
         }
         // Not for want of a spare: the log may have moved into the one just made, and while the budget has room the next costs nobody's records.
         if log.needs_room() && log.is_budget_low() && !log.has_retired() {
-            self.retire(Haste::No, u64::from(log.plan().segment_len_bytes) / 2)?;
+            self.retire(Keep::all(log))?;
         }
         Ok(())
     }
@@ -154,7 +153,7 @@ impl Core {
         if !self.index_crowded.swap(false, Ordering::Relaxed) {
             return Ok(false);
         }
-        let retired = self.retire(Haste::Yes, 0)?;
+        let retired = self.retire(Keep::Nothing)?;
         if retired {
             self.compaction.retired_for_index.one();
         }
@@ -166,20 +165,21 @@ impl Core {
         if log.write_step()? || log.seal_step()? || self.relieve_index()? {
             return Ok(true);
         }
-        if let Some(refill) = self.refill.lock().as_mut()
-            && refill.step(&self.shards, log, self.now_s())
-        {
-            return Ok(true);
-        }
-        if self.pay_owed(log) {
+        if self.refill.lock().step(&self.shards, log, self.now_s()) || self.pay_owed(log) {
             return Ok(true);
         }
         if log.needs_spare() && log.prepare_step()? == Prepared::Ready {
             return Ok(true);
         }
+        if self.list_memory(log, false) {
+            return Ok(true);
+        }
         log.reap();
         let is_due = log.needs_room() && (log.needs_spare() || log.is_budget_low());
-        if is_due { self.retire(Haste::No, reinsert_bytes_max) } else { Ok(false) }
+        if !is_due {
+            return Ok(false);
+        }
+        self.retire(Keep::HeldByMemory { bytes_max: reinsert_bytes_max.min(log.reinsert_bytes_max()) })
     }
 
     /// Takes bounded steps in the caller's thread.
@@ -232,12 +232,22 @@ impl Core {
 
     /// Ends the background threads: maintenance first, since it may wait for the writer.
     pub(crate) fn stop_threads(&self, workers: &mut Vec<Worker>) {
+        self.stop_maintenance(workers);
+        self.writer_stopping.store(true, Ordering::Relaxed);
+        self.join_all_but(0, workers);
+    }
+
+    /// Ends the maintenance thread; from then on its steps are the caller's.
+    fn stop_maintenance(&self, workers: &mut Vec<Worker>) {
         self.stopping.store(true, Ordering::Relaxed);
-        for mut worker in workers.drain(..).rev() {
-            // Nobody but the first thread, the writer, is left once maintenance has ended.
+        // The writer is the first.
+        self.join_all_but(1, workers);
+    }
+
+    fn join_all_but(&self, count: usize, workers: &mut Vec<Worker>) {
+        for mut worker in workers.drain(count.min(workers.len())..).rev() {
             self.wake_to_stop();
             worker.join();
-            self.writer_stopping.store(true, Ordering::Relaxed);
         }
     }
 
@@ -270,7 +280,7 @@ impl Core {
             && !log.has_retired()
             && let Some(_one) = self.retiring.try_lock()
         {
-            self.retire_by(Hands::Writer, Haste::Yes, 0)?;
+            self.retire_by(Hands::Writer, Keep::all(log))?;
         }
         Ok(())
     }
@@ -291,9 +301,8 @@ impl Core {
                 busy |= self.relieve_index()?;
                 busy |= log.seal_step()?;
                 busy |= self.pay_owed(log);
-                if let Some(refill) = self.refill.lock().as_mut() {
-                    busy |= refill.step(&self.shards, log, self.now_s());
-                }
+                busy |= self.refill.lock().step(&self.shards, log, self.now_s());
+                busy |= self.list_memory(log, false);
                 log.note_clock(self.now_s());
                 Ok::<bool, Error>(busy)
             })();
@@ -317,15 +326,9 @@ impl Core {
             return Ok(());
         }
         self.closed.store(true, Ordering::Relaxed);
-        let mut result = Ok(());
-        if let Some(log) = &self.log {
-            result = log
-                .latch
-                .check()
-                .and_then(|()| self.append_memory(log))
-                .and_then(|()| self.flush_open())
-                .and_then(|()| self.leave_room(log));
-        }
+        // Nothing may go uncounted behind the last look at what memory holds: so only this thread retires from here on.
+        self.stop_maintenance(workers);
+        let result = self.log.as_ref().map_or(Ok(()), |log| self.close_log(log));
         self.stop_threads(workers);
         if let Some(disk) = &self.disk {
             disk.unlock();
@@ -333,65 +336,82 @@ impl Core {
         result
     }
 
-    /// Makes sure that the next open has room for a fresh segment without letting anything go uncounted: the room of the spare.
-    fn leave_room(&self, log: &Log) -> Result<(), Error> {
-        while log.needs_spare() && log.prepare_step()? == Prepared::NeedsRetirement {
-            if !self.retire(Haste::Yes, 0)? {
-                break;
-            }
-        }
+    fn close_log(&self, log: &Log) -> Result<(), Error> {
+        log.latch.check()?;
+        self.append_memory(log)?;
+        self.flush_open()?;
+        while log.seal_step()? {}
+        self.list_memory(log, true);
+        self.count_unsaved(log);
         Ok(())
     }
 
-    /// Appends the entries that only memory holds, without letting anything else go for them.
+    /// Appends the entries that only memory holds, and sees to it that the next open has room for a fresh segment (that of the spare). For the sake
+    /// of memory at most a quarter of the segments go.
     fn append_memory(&self, log: &Log) -> Result<(), Error> {
-        let now_s = self.now_s();
         let (mut retired, retired_max) = (0, log.snapshot().segment_count / 4);
+        let mut is_enough = false;
         loop {
-            let (mut appended, mut left) = (0u64, 0u64);
-            for (lock, _) in self.shards.iter() {
-                let mut shard = lock.write();
-                let crate::shard::Shard { memory, disk_index } = &mut *shard;
-                let Some(index) = disk_index else { return Ok(()) };
-                memory.for_each(|key, value, expiry_s| {
-                    let hash = key_hash(self.salt, key);
-                    if index.find(hash).is_some() || (expiry_s != 0 && now_s >= expiry_s) {
-                        return;
-                    }
-                    let header = RecordHeader::put(hash, key, value, expiry_s);
-                    if header.record_len() > log.plan().record_len_max() {
-                        // Refused and counted when it was inserted.
-                        return;
-                    }
-                    match log.try_reserve(Class::Value, header.record_len()) {
-                        Some(room) if index.used_count() < index.capacity() => {
-                            let location = log.append(room, &header, [key, value]).location;
-                            index.put(hash, location.pack(), 0, |_| u64::MAX);
-                            appended += 1;
-                        }
-                        _ => left += 1,
-                    }
-                });
-            }
-            if left == 0 {
+            let (appended, left) = if is_enough { (0, 0) } else { self.append_memory_once(log) };
+            if left == 0 && !log.needs_spare() {
                 return Ok(());
             }
-            if self.is_inline() {
-                log.write_all()?
-            } else {
-                log.wait_drained()?
-            };
+            self.drain(log)?;
             if log.needs_spare() && log.prepare_step()? == Prepared::NeedsRetirement {
-                // What memory held to the last is worth more than the oldest segment, within reason.
-                if retired >= retired_max || !self.retire(Haste::Yes, 0)? {
-                    self.counters.dropped_at_close.add(left);
+                if !self.retire(Keep::all(log))? {
                     return Ok(());
                 }
                 retired += 1;
-            } else if appended == 0 {
-                self.counters.dropped_at_close.add(left);
-                return Ok(());
+                is_enough = retired >= retired_max;
+            } else if appended == 0 && left > 0 {
+                is_enough = true;
             }
+        }
+    }
+
+    /// Appends what only memory holds as far as there is room now. Returns how many entries were appended, and how many had no room.
+    fn append_memory_once(&self, log: &Log) -> (u64, u64) {
+        let (mut appended, mut left) = (0, 0);
+        self.for_each_unsaved(log, |index, header, payload| match log.try_reserve(Class::Value, header.record_len()) {
+            Some(room) if index.used_count() < index.capacity() => {
+                let location = log.append(room, &header, payload).location;
+                if let Put::Displaced(dropped) = index.put(header.key_hash, location.pack(), 0, |_| u64::MAX) {
+                    log.forget_live(Location::unpack(dropped));
+                    self.shards.counters(header.key_hash).index_displaced.one();
+                }
+                appended += 1;
+            }
+            _ => left += 1,
+        });
+        (appended, left)
+    }
+
+    /// Counts what is lost with this process.
+    fn count_unsaved(&self, log: &Log) {
+        let mut left = 0;
+        self.for_each_unsaved(log, |_, _, _| left += 1);
+        self.counters.dropped_at_close.add(left);
+        self.owed.let_go(&self.shards, &self.compaction);
+    }
+
+    /// Visits the entries that memory holds and the log does not, but would take.
+    fn for_each_unsaved(&self, log: &Log, mut visit: impl FnMut(&mut Table, RecordHeader, [&[u8]; 2])) {
+        let now_s = self.now_s();
+        for (lock, _) in self.shards.iter() {
+            let mut shard = lock.write();
+            let crate::shard::Shard { memory, disk_index } = &mut *shard;
+            let Some(index) = disk_index else { return };
+            memory.for_each(|key, value, expiry_s| {
+                let hash = key_hash(self.salt, key);
+                if index.find(hash).is_some() || (expiry_s != 0 && now_s >= expiry_s) {
+                    return;
+                }
+                let header = RecordHeader::put(hash, key, value, expiry_s);
+                // What is larger was refused and counted when it was inserted.
+                if header.record_len() <= log.plan().record_len_max() {
+                    visit(index, header, [key, value]);
+                }
+            });
         }
     }
 }

@@ -5,7 +5,7 @@ use super::core::{Core, CoreCounters};
 use super::plan::Plan;
 use super::{Cache, Handle};
 use crate::budget::Budget;
-use crate::compaction::CompactionCounters;
+use crate::compaction::{CompactionCounters, Refill, Warm};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::format::FORMAT_VERSION;
@@ -16,6 +16,7 @@ use crate::log::{Depth, Log, LogPlan};
 use crate::observe::RecoveryReport;
 use crate::random::Random;
 use crate::recovery::survey::{Room, Survey, Visitor, open_error, read_identity};
+use crate::recovery::warm_list::WarmList;
 use crate::recovery::{Repaired, repair};
 use crate::shard::Shards;
 use crate::sync::{Mutex, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
@@ -49,11 +50,11 @@ impl Visitor for IndexBuilder<'_> {
 
     fn put(&mut self, key_hash: u64, offset: u32) {
         let segment = self.name.expect("a segment comes before its events");
+        let location = Location { segment, offset };
+        // How often it was asked for is not known any more. Taken as once: the next hit promotes it, so that memory fills with what is asked for now.
         // Names were given in log order, so they tell the age.
-        let indexed = self
-            .shards
-            .write(key_hash)
-            .index_put(key_hash, Location { segment, offset }, |location| location.segment.into());
+        let indexed =
+            self.shards.write(key_hash).index_put_popular(key_hash, location, 1, |location| location.segment.into());
         self.live[usize::from(segment)] += 1;
         self.forget(indexed.dropped);
         self.dropped += u64::from(indexed.displaced);
@@ -110,6 +111,7 @@ fn open_locked(
     let log_plan = &disk_plan.log;
     let room = Room {
         bytes_max: disk_plan.disk_bytes - super::plan::DISK_OVERHEAD_BYTES - log_plan.segment_charge_bytes(),
+        warm_bytes_max: crate::compaction::list_bytes_max(disk_plan.disk_bytes),
         count_max: log_plan.segment_count_max.saturating_sub(3),
     };
     let mut builder = IndexBuilder { shards: &shards, name: None, live: Vec::new(), dropped: 0 };
@@ -152,6 +154,16 @@ fn open_locked(
     if survey.damage_count > 0 {
         tracing::warn!(damage = survey.damage_count, "recovery found damage; see the recovery report");
     }
+    let list = if survey.warm.as_ref().is_some_and(|warm| warm.entry_count.is_some()) {
+        let context = |error| Error::io(format!("cannot read {}", names::WARM), error);
+        WarmList::open(&**disk, identity.store_id).map_err(context)?
+    } else {
+        None
+    };
+    let list_bytes = survey.warm.as_ref().filter(|_| list.is_some()).map_or(0, |warm| warm.allocated_bytes);
+    let list_charge = budget.try_charge(list_bytes).filter(|charge| charge.bytes() > 0);
+    let warm = Warm::new(&shards, list_charge);
+    let refill = Refill::new(&shards, list.filter(|_| !emptied_by_clock));
     let log = Log::start(
         PlainArc::clone(disk),
         identity.clone(),
@@ -169,6 +181,7 @@ fn open_locked(
         shards,
         Some(log),
         Some(PlainArc::clone(disk)),
+        (refill, warm),
         identity.hash_salt,
         epoch_unix_ms,
         latest_s,
@@ -184,7 +197,8 @@ pub(crate) fn open_memory_only(settings: Builder) -> Result<Cache, Error> {
     let shards =
         Shards::new(plan.shard_count, plan.memory, 0, salt).map_err(|error| Error::io("cannot take memory", error))?;
     let epoch_unix_ms = settings.clock.now_unix_ms();
-    finish(core(&settings, &plan, shards, None, None, salt, epoch_unix_ms, 0, RecoveryReport::default()))
+    let parts = (Refill::new(&shards, None), Warm::new(&shards, None));
+    finish(core(&settings, &plan, shards, None, None, parts, salt, epoch_unix_ms, 0, RecoveryReport::default()))
 }
 
 #[allow(clippy::too_many_arguments, reason = "the parts of a cache, brought together in one place")]
@@ -194,12 +208,12 @@ fn core(
     shards: Shards,
     log: Option<Log>,
     disk: Option<PlainArc<dyn Disk>>,
+    (refill, warm): (Refill, Warm),
     salt: u64,
     epoch_unix_ms: u64,
     latest_s: u32,
     recovery: RecoveryReport,
 ) -> Core {
-    let refill = log.as_ref().map(|log| crate::compaction::Refill::new(&shards, log));
     Core {
         shards,
         log,
@@ -219,6 +233,7 @@ fn core(
         index_crowded: PlainAtomicBool::new(false),
         retiring: Mutex::new(()),
         refill: Mutex::new(refill),
+        warm,
         counters: CoreCounters::default(),
         compaction: CompactionCounters::default(),
         owed: crate::compaction::Owed::default(),

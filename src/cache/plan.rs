@@ -16,8 +16,8 @@ const SEGMENT_COUNT_MIN: u64 = 4;
 const PINNED_SEGMENTS: u64 = 8;
 /// Memory for one segment's state.
 const SEGMENT_STATE_BYTES: u64 = 512;
-/// A scan window, gathered footer entries and a footer read back: what sealing and retiring take while they run.
-const WORKING_BYTES: u64 = (256 << 10) + (128 << 10);
+/// A scan window, gathered footer entries and a footer read back, a piece of the warm list: what maintenance takes while it runs.
+const WORKING_BYTES: u64 = (256 << 10) + (128 << 10) + crate::compaction::WARM_WORKING_BYTES;
 /// State of the cache itself, its threads' first pages, the list of what is owed to the log.
 const FIXED_BYTES: u64 = (64 << 10) + (32 << 10);
 const SHARD_BYTES: u64 = 512;
@@ -123,11 +123,7 @@ fn log_plan(settings: &Builder, memory_bytes: u64) -> Result<(LogPlan, u64), Err
         )));
     }
     let segment_count = (disk_bytes / segment_len + PINNED_SEGMENTS).min(u64::from(SEGMENT_COUNT_MAX));
-    let default = if memory_bytes < 8 << 20 {
-        (memory_bytes / 8).max(32 << 10)
-    } else {
-        (memory_bytes / 16).clamp(1 << 20, 16 << 20)
-    };
+    let default = (memory_bytes / 32).clamp(512 << 10, 16 << 20).min((memory_bytes / 8).max(32 << 10));
     let buffer = settings.append_buffer_bytes.unwrap_or(default) / 16 * 16;
     if !(16 << 10..=1 << 30).contains(&buffer) {
         return Err(invalid(format!("append_buffer_bytes = {buffer} is out of range: 16 KiB to 1 GiB")));
@@ -140,6 +136,7 @@ fn log_plan(settings: &Builder, memory_bytes: u64) -> Result<(LogPlan, u64), Err
         staging_bytes: staging as usize,
         segment_count_max: segment_count as usize,
         mapped: settings.read_mode == super::builder::ReadMode::Mapped,
+        keeps_room: settings.when_behind == super::builder::WhenBehind::Wait,
     };
     let fixed =
         log.memory_bytes() + segment_count * SEGMENT_STATE_BYTES + WORKING_BYTES.min(segment_len * 2 + (64 << 10));

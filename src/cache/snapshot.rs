@@ -34,6 +34,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         }
     }
     requests.hits = memory.hits + disk.hits;
+    memory.restored = core.refill.lock().read_count();
     if let Some(log) = &core.log {
         accounts.append_buffer = log.plan().memory_bytes();
         accounts.fixed -= accounts.append_buffer;

@@ -1,13 +1,15 @@
 //! Making room on disk: the oldest segment goes, and what earned it is appended again first (D6, D10).
 //!
-//! Knows: shards, the log. Does not know: threads, configuration. Foreground requests never wait for reinsertion: it takes room only where there
-//! is some at once, and copies outside every lock.
+//! Knows: shards, the log. Does not know: threads, configuration. Foreground requests hardly wait for reinsertion: once they do, it goes on for
+//! a millisecond at most. It copies outside every lock.
 
 mod owed;
 mod refill;
+mod warm;
 
 pub(crate) use owed::Owed;
 pub(crate) use refill::Refill;
+pub(crate) use warm::{WORKING_BYTES as WARM_WORKING_BYTES, Warm, list_bytes_max};
 
 use crate::counters::Counter;
 use crate::error::Error;
@@ -31,6 +33,9 @@ pub(crate) struct CompactionCounters {
     pub(crate) retired_for_index: Counter,
 }
 
+/// Bytes that are still appended again once requests wait for the room: about a millisecond of copying.
+const CONTENDED_BYTES_MAX: u64 = 1 << 20;
+
 /// What may be kept of a segment that goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
@@ -41,6 +46,13 @@ pub(crate) enum Keep {
     },
     /// Nothing: room is needed now.
     Nothing,
+}
+
+impl Keep {
+    /// All that memory holds, within bounds.
+    pub(crate) fn all(log: &Log) -> Self {
+        Self::HeldByMemory { bytes_max: log.reinsert_bytes_max() }
+    }
 }
 
 /// Retires the oldest segment if it is sealed. Returns whether one went.
@@ -60,10 +72,12 @@ pub(crate) fn retire_oldest<'a>(
         Keep::HeldByMemory { bytes_max } => bytes_max,
         Keep::Nothing => 0,
     };
+    let mut is_hurried = false;
     let read = log.entries(&segment, &mut |entries| {
-        if log.is_contended() && log.needs_spare() {
-            // Requests wait for the room that this segment holds: it goes as fast as it can (D10).
-            bytes_left = 0;
+        if !is_hurried && log.is_contended() && log.needs_spare() {
+            // Requests wait for the room that this segment holds (D10).
+            is_hurried = true;
+            bytes_left = bytes_left.min(CONTENDED_BYTES_MAX);
         }
         for entry in entries.iter().filter(|entry| entry.kind == RecordKind::Put) {
             bytes_left = bytes_left

@@ -28,6 +28,17 @@ impl Owed {
         owed.push_back(hash);
     }
 
+    /// Forgets what is owed, and counts what memory does not hold any more either.
+    pub(crate) fn let_go(&self, shards: &Shards, counters: &CompactionCounters) {
+        let owed = std::mem::take(&mut *self.0.lock());
+        for hash in owed {
+            let shard = shards.read(hash);
+            if shard.index_find(hash).is_none() && !shard.memory.may_hold(hash) {
+                counters.dropped_live_count.one();
+            }
+        }
+    }
+
     /// Appends the next value that is still owed. Returns how many bytes that took; `None` if nothing is owed or there is no room.
     pub(crate) fn pay_one<'a>(
         &self,

@@ -4,6 +4,8 @@
 //! Every step that touches the disk (`write_step`, `sync`, `seal_step`, `prepare_step`, `retire_oldest`) may be called by any thread: the
 //! background threads call them, or the caller's own thread under manual maintenance. The first failed write or sync trips the latch for good.
 //!
+//! Appending and reading are here; `write` hands bytes to the kernel and the medium, `turnover` makes and retires segments.
+//!
 //! Lock order: shard, then tail; `staging`, `syncing` and `preparing` are taken before the tail and never under a shard's lock.
 
 mod buffer;
@@ -13,7 +15,9 @@ pub mod scan;
 mod seal;
 mod segment;
 mod tail;
+mod turnover;
 mod watermark;
+mod write;
 
 pub(crate) use entries::read_entries;
 pub(crate) use scan::Depth;
@@ -21,16 +25,16 @@ pub(crate) use seal::seal;
 pub(crate) use segment::{End, Found, Segment, Source};
 pub(crate) use tail::{Class, cost};
 
-use crate::budget::{Budget, Charge};
+use crate::budget::Budget;
 use crate::counters::Counter;
 use crate::disk::{AnonBytes, Disk, DiskFile, Latch};
 use crate::error::Error;
-use crate::format::footer::{FooterEntry, FooterTail};
+use crate::format::footer::FooterTail;
 use crate::format::identity::Identity;
 use crate::format::location::Location;
 use crate::format::names;
 use crate::format::record::{RecordHeader, RecordKind};
-use crate::format::segment::{HEADER_OFFSETS, Link, SegmentHeader};
+use crate::format::segment::Link;
 use crate::random::Random;
 use crate::sync::{Arc, Condvar, Mutex, Ordering, PlainArc, PlainAtomicU32};
 use pins::{Pin, PinTable, Retired};
@@ -38,6 +42,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 use tail::{Position, Tail};
+use turnover::{create_segment, source_of};
 
 /// Sizes and modes of a log, fixed at open.
 #[derive(Debug, Clone)]
@@ -52,6 +57,8 @@ pub(crate) struct LogPlan {
     pub(crate) segment_count_max: usize,
     /// Read by mapping, or by positioned reads.
     pub(crate) mapped: bool,
+    /// Whether values leave room for what is appended again, and wait instead.
+    pub(crate) keeps_room: bool,
 }
 
 impl LogPlan {
@@ -250,6 +257,10 @@ impl Log {
         &self.plan
     }
 
+    pub(crate) fn store_id(&self) -> [u8; 16] {
+        self.identity.store_id
+    }
+
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -259,7 +270,11 @@ impl Log {
     /// Reserves room if there is some now and nobody waits for it.
     pub(crate) fn try_reserve(&self, class: Class, record_len: u64) -> Option<Reservation<'_>> {
         let cost = cost(record_len);
-        let granted = self.tail.lock().try_reserve(class, cost, None);
+        let granted = {
+            let mut tail = self.tail.lock();
+            let kept_bytes = self.kept_bytes(&tail);
+            tail.try_reserve(class, cost, None, kept_bytes)
+        };
         // Not `then_some`: a reservation that is made and dropped would give back room that nobody took.
         granted.then(|| Reservation { log: self, cost })
     }
@@ -275,7 +290,8 @@ impl Log {
                 self.moved.notify_all();
                 return None;
             }
-            if tail.try_reserve(class, cost, Some(ticket)) {
+            let kept_bytes = self.kept_bytes(&tail);
+            if tail.try_reserve(class, cost, Some(ticket), kept_bytes) {
                 // The next in the queue may have room as well.
                 if tail.is_contended() {
                     self.moved.notify_all();
@@ -298,7 +314,7 @@ impl Log {
             if self.latch.is_tripped() || !tail.segment_has_room(cost) {
                 break false;
             }
-            if tail.try_reserve(Class::Value, cost, Some(ticket)) {
+            if tail.try_reserve(Class::Reinserted, cost, Some(ticket), 0) {
                 break true;
             }
             match write {
@@ -321,6 +337,18 @@ impl Log {
             self.moved.notify_all();
         }
         granted.then(|| Reservation { log: self, cost })
+    }
+
+    /// Bytes of the active segment that values leave alone: while the next segment takes the oldest one's room, what that one is worth needs a
+    /// place. Without this, how much of the hot set is appended again would depend on which thread comes first.
+    fn kept_bytes(&self, tail: &Tail) -> u64 {
+        let is_kept = self.plan.keeps_room && tail.spare.is_none() && self.is_budget_low();
+        if is_kept { self.reinsert_bytes_max() } else { 0 }
+    }
+
+    /// Most bytes that are appended again when a segment goes: half of what its going gives, or compaction would feed itself.
+    pub(crate) fn reinsert_bytes_max(&self) -> u64 {
+        u64::from(self.plan.segment_len_bytes) / 2
     }
 
     /// Whether the next segment's room should be made now: ahead of need, but because of what was appended, not because the store was opened.
@@ -458,355 +486,6 @@ impl Log {
         Copied::Record(header, payload)
     }
 
-    // -- writing and syncing
-
-    /// Writes what the buffer holds, up to one staging buffer or one large batch. Returns whether anything was written.
-    pub(crate) fn write_step(&self) -> Result<bool, Error> {
-        let mut staging = self.staging.lock();
-        self.latch.check()?;
-        let (segment, offset, stream, len, count, last_seqno);
-        let mut copied;
-        {
-            let mut tail = self.tail.lock();
-            if tail.queue.is_empty() {
-                tail.close_batch();
-            }
-            let mut extents = tail.queue.iter();
-            let Some(first) = extents.next() else { return Ok(false) };
-            let (mut total, mut last, mut taken) = (first.len, first.last_seqno, 1);
-            for next in extents {
-                let joined = Arc::ptr_eq(&next.segment, &first.segment)
-                    && u64::from(next.offset) == u64::from(first.offset) + total
-                    && total + next.len <= staging.len() as u64;
-                if !joined {
-                    break;
-                }
-                (total, last, taken) = (total + next.len, next.last_seqno, taken + 1);
-            }
-            (segment, offset, stream) = (Arc::clone(&first.segment), first.offset, first.stream);
-            (len, count, last_seqno) = (total, taken, last);
-            copied = len.min(staging.len() as u64);
-            tail.buffer.copy_out(stream, &mut staging[..copied as usize]);
-        }
-        let written = (|| {
-            let file =
-                segment.file().ok_or_else(|| io::Error::other("the segment was sealed before it was written"))?;
-            file.write_at(offset.into(), &staging[..copied as usize])?;
-            while copied < len {
-                let step = (len - copied).min(staging.len() as u64);
-                {
-                    // Another thread's failure may have thrown the rest away.
-                    let tail = self.tail.lock();
-                    if self.latch.is_tripped() {
-                        return Err(io::Error::other("the disk tier went off meanwhile"));
-                    }
-                    tail.buffer.copy_out(stream + copied, &mut staging[..step as usize]);
-                }
-                file.write_at(u64::from(offset) + copied, &staging[..step as usize])?;
-                copied += step;
-            }
-            Ok(())
-        })();
-        if let Err(error) = written {
-            return Err(self.fail(&format!("cannot write {}", names::segment(segment.header.number)), error));
-        }
-        self.counters.written_bytes.add(len);
-        self.counters.write_count.one();
-        // Before the buffer is freed: a reader finds the bytes in one place or the other.
-        segment.watermark.publish(offset + len as u32);
-        let mut tail = self.tail.lock();
-        if self.latch.is_tripped() {
-            return Ok(true);
-        }
-        tail.queue.drain(..count);
-        tail.buffer.free(stream + len);
-        tail.written_seqno = tail.written_seqno.max(last_seqno);
-        let left_behind = !Arc::ptr_eq(&tail.active, &segment);
-        drop(tail);
-        self.moved.notify_all();
-        if left_behind {
-            self.maintenance_work.notify_one();
-        }
-        Ok(true)
-    }
-
-    /// Writes everything that was appended so far, in this thread.
-    pub(crate) fn write_all(&self) -> Result<(), Error> {
-        let target = self.last_seqno();
-        loop {
-            let wrote = self.write_step()?;
-            let tail = self.tail.lock();
-            if !wrote || (tail.written_seqno >= target && !tail.has_unwritten()) {
-                // Nothing is left to write also when another thread's failure has just thrown it away.
-                return self.latch.check();
-            }
-        }
-    }
-
-    /// Seqno of the last event appended.
-    pub(crate) fn last_seqno(&self) -> u64 {
-        self.tail.lock().next_seqno - 1
-    }
-
-    /// Waits until the writer has handed `seqno` to the kernel.
-    pub(crate) fn wait_written(&self, seqno: u64) -> Result<(), Error> {
-        let mut tail = self.tail.lock();
-        while tail.written_seqno < seqno {
-            self.latch.check()?;
-            tail.urgent = true;
-            self.writer_work.notify_one();
-            self.moved.wait(&mut tail);
-        }
-        Ok(())
-    }
-
-    /// Makes every event up to `seqno`, which is written, durable. Many callers share one sync.
-    pub(crate) fn sync_through(&self, seqno: u64) -> Result<(), Error> {
-        if self.tail.lock().synced_seqno >= seqno {
-            return Ok(());
-        }
-        let _one = self.syncing.lock();
-        self.latch.check()?;
-        let (files, target) = {
-            let tail = self.tail.lock();
-            if tail.synced_seqno >= seqno {
-                // Whoever held the lock before synced for us as well.
-                return Ok(());
-            }
-            let mut files: Vec<Arc<Segment>> = tail.unsealed.iter().map(|(segment, _)| Arc::clone(segment)).collect();
-            files.push(Arc::clone(&tail.active));
-            (files, tail.written_seqno)
-        };
-        // In log order, so that what is durable is always a prefix.
-        for segment in files {
-            self.sync_segment(&segment)?;
-        }
-        self.latch.check()?;
-        let mut tail = self.tail.lock();
-        tail.synced_seqno = tail.synced_seqno.max(target);
-        drop(tail);
-        self.moved.notify_all();
-        Ok(())
-    }
-
-    fn sync_segment(&self, segment: &Segment) -> Result<(), Error> {
-        let Some(file) = segment.file() else { return Ok(()) };
-        self.counters.sync_count.one();
-        file.sync_data()
-            .map_err(|error| self.fail(&format!("cannot sync {}", names::segment(segment.header.number)), error))
-    }
-
-    /// Appends an empty batch that says how far the log is durable, unless a batch says so already.
-    pub(crate) fn append_synced_mark(&self, reservation: Reservation<'_>) -> bool {
-        let mut tail = self.tail.lock();
-        tail.clock_mark_s = tail.clock_mark_s.max(self.latest_s.load(Ordering::Relaxed));
-        let due = tail.recorded_seqno < tail.synced_seqno;
-        if due {
-            tail.append_synced_mark();
-        }
-        tail.release(reservation.cost);
-        std::mem::forget(reservation);
-        drop(tail);
-        self.writer_work.notify_one();
-        due
-    }
-
-    /// Waits until the background writer has written all that is in the buffer now.
-    pub(crate) fn wait_drained(&self) -> Result<(), Error> {
-        let mut tail = self.tail.lock();
-        let target = tail.buffer.end();
-        while tail.buffer.freed() < target {
-            self.latch.check()?;
-            tail.urgent = true;
-            self.writer_work.notify_one();
-            self.moved.wait(&mut tail);
-        }
-        Ok(())
-    }
-
-    /// Seals the oldest segment that the log has left, once all of it is written. Returns whether it did.
-    pub(crate) fn seal_step(&self) -> Result<bool, Error> {
-        let _one = self.syncing.lock();
-        self.latch.check()?;
-        let Some((segment, clock_mark_s)) =
-            self.tail.lock().unsealed.front().map(|(segment, mark)| (Arc::clone(segment), *mark))
-        else {
-            return Ok(false);
-        };
-        let end = segment.end().expect("the log has left the segment, so its end is known");
-        if segment.watermark.get() < end.data_end {
-            return Ok(false);
-        }
-        self.sync_segment(&segment)?;
-        {
-            let mut tail = self.tail.lock();
-            tail.synced_seqno = tail.synced_seqno.max(end.last_seqno);
-        }
-        let sealed = (|| {
-            let file = segment.file().ok_or_else(|| io::Error::other("the segment is sealed already"))?;
-            let tail = seal(&*file, &segment.header, &segment.link(), end, clock_mark_s, Depth::Headers)?;
-            Ok((tail, file.allocated_bytes()?))
-        })();
-        let (tail, allocated) = sealed
-            .map_err(|error| self.fail(&format!("cannot seal {}", names::segment(segment.header.number)), error))?;
-        let footer_bytes = crate::format::footer::footer_len(tail.entry_count.into());
-        self.counters.written_bytes.add(footer_bytes);
-        self.counters.sync_count.one();
-        self.counters.segments_sealed.one();
-        {
-            let mut charge = segment.charge.lock();
-            let now = allocated.min(charge.bytes());
-            charge.shrink_to(now);
-        }
-        segment.mark_sealed();
-        self.tail.lock().unsealed.pop_front();
-        self.moved.notify_all();
-        Ok(true)
-    }
-
-    // -- segments
-
-    /// Whether a spare is missing.
-    pub(crate) fn needs_spare(&self) -> bool {
-        self.tail.lock().spare.is_none() && !self.latch.is_tripped()
-    }
-
-    /// Makes the spare segment if there is none: a file with its final length and header, durable under its final name.
-    pub(crate) fn prepare_step(&self) -> Result<Prepared, Error> {
-        let _one = self.preparing.lock();
-        self.latch.check()?;
-        let (number, clock_mark_s) = {
-            let tail = self.tail.lock();
-            if tail.spare.is_some() {
-                return Ok(Prepared::Ready);
-            }
-            (tail.active.header.number.checked_add(1), tail.clock_mark_s)
-        };
-        let Some(number) = number else {
-            return Err(self.fail("cannot create a segment", io::Error::other("no number is left for it")));
-        };
-        self.reap();
-        let Some(charge) = self.budget.try_charge(self.plan.segment_charge_bytes()) else {
-            return Ok(Prepared::NeedsRetirement);
-        };
-        let Some(name) = self.free_names.lock().pop_front() else { return Ok(Prepared::NeedsRetirement) };
-        let created = create_segment(
-            &*self.disk,
-            &self.identity,
-            &self.plan,
-            &self.random,
-            &self.budget,
-            charge,
-            name,
-            number,
-            clock_mark_s,
-        );
-        let (segment, written) = match created {
-            Ok(created) => created,
-            Err(error) => {
-                self.free_names.lock().push_front(name);
-                if is_full(&error) {
-                    return Ok(Prepared::NeedsRetirement);
-                }
-                return Err(self.fail(&format!("cannot create {}", names::segment(number)), error));
-            }
-        };
-        self.counters.written_bytes.add(written);
-        self.counters.segments_created.one();
-        let segment = Arc::new(segment);
-        self.segments.insert(name, Arc::clone(&segment));
-        self.tail.lock().spare = Some(segment);
-        self.moved.notify_all();
-        Ok(Prepared::Ready)
-    }
-
-    /// The oldest segment, if it may be retired: sealed, and not the one that is appended to.
-    pub(crate) fn oldest_sealed(&self) -> Option<Arc<Segment>> {
-        let tail = self.tail.lock();
-        tail.order.front().filter(|segment| segment.is_sealed()).cloned()
-    }
-
-    /// Numbers of the sealed segments, newest first.
-    pub(crate) fn sealed_numbers(&self) -> Vec<u32> {
-        let tail = self.tail.lock();
-        tail.order.iter().rev().filter(|segment| segment.is_sealed()).map(|segment| segment.header.number).collect()
-    }
-
-    /// A live segment by its number.
-    pub(crate) fn segment_numbered(&self, number: u32) -> Option<Arc<Segment>> {
-        self.tail.lock().order.iter().find(|segment| segment.header.number == number).cloned()
-    }
-
-    /// Whether the log has left a segment that is not sealed yet.
-    pub(crate) fn has_unsealed(&self) -> bool {
-        !self.tail.lock().unsealed.is_empty()
-    }
-
-    /// Removes the oldest segment, which no index slot names any more: its file at once, its mapping and charge when the last pin goes.
-    pub(crate) fn retire(&self, segment: Arc<Segment>) -> Result<(), Error> {
-        let _one = self.preparing.lock();
-        self.latch.check()?;
-        let name = segment.name;
-        {
-            let mut tail = self.tail.lock();
-            let front = tail.order.front().is_some_and(|front| Arc::ptr_eq(front, &segment));
-            if !front || !segment.is_sealed() {
-                return Ok(());
-            }
-            tail.order.pop_front();
-        }
-        let file_name = names::segment(segment.header.number);
-        drop(segment);
-        let retired = self.segments.retire(name);
-        let unlinked = self.disk.unlink(&file_name).or_else(|error| match error.kind() {
-            // Somebody tidied up: what was to be removed is gone.
-            io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        });
-        let removed = unlinked.and_then(|()| self.disk.sync_dir());
-        if let Err(error) = removed {
-            return Err(self.fail(&format!("cannot remove {file_name}"), error));
-        }
-        self.retired.lock().extend(retired);
-        self.counters.segments_retired.one();
-        self.reap();
-        self.moved.notify_all();
-        Ok(())
-    }
-
-    /// Releases what retired segments held, for those that nobody reads any more.
-    pub(crate) fn reap(&self) {
-        let mut retired = self.retired.lock();
-        let waiting = std::mem::take(&mut *retired);
-        for segment in waiting {
-            let name = segment.name;
-            match segment.reclaim() {
-                // The mapping goes first, then the charge (field order does not matter: both go here, before the name is free again).
-                Ok(segment) => {
-                    drop(segment);
-                    self.free_names.lock().push_back(name);
-                }
-                Err(still_read) => retired.push(still_read),
-            }
-        }
-    }
-
-    /// Whether retired segments wait for their last pin.
-    pub(crate) fn has_retired(&self) -> bool {
-        !self.retired.lock().is_empty()
-    }
-
-    /// Visits the footer entries of a sealed segment in steps of at most `step` entries.
-    pub(crate) fn entries(&self, segment: &Segment, visit: &mut dyn FnMut(&[FooterEntry])) -> Result<(), Error> {
-        let name = names::segment(segment.header.number);
-        let file = self
-            .disk
-            .open(&name, crate::disk::Access::Read)
-            .map_err(|error| Error::io(format!("cannot open {name}"), error))?;
-        read_entries(&*file, self.identity.store_id, visit)
-            .map_err(|error| Error::io(format!("cannot read the footer of {name}"), error))
-    }
-
     // -- for the background threads
 
     /// Waits until the writer has something to do, at most `wait_max`; lingers a little for more when there is only little and nobody waits.
@@ -928,62 +607,4 @@ enum Copied {
     Record(RecordHeader, Vec<u8>),
     Written,
     Lost,
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
-}
-
-fn source_of(plan: &LogPlan, file: &PlainArc<dyn DiskFile>, len: u64) -> io::Result<Source> {
-    if plan.mapped { Ok(Source::Mapped(file.map(len)?)) } else { Ok(Source::File(PlainArc::clone(file))) }
-}
-
-/// Makes a segment file (P3): temporary name, length, header, sync; then its name, and the directory synced. On failure nothing is left behind.
-#[allow(clippy::too_many_arguments, reason = "used at open, when there is no log yet, and by the log")]
-fn create_segment(
-    disk: &dyn Disk,
-    identity: &Identity,
-    plan: &LogPlan,
-    random: &Random,
-    budget: &Budget,
-    charge: Charge,
-    name: u16,
-    number: u32,
-    clock_mark_s: u32,
-) -> io::Result<(Segment, u64)> {
-    let temporary = names::segment_temporary(number);
-    let made = (|| {
-        let file: PlainArc<dyn DiskFile> = disk.create_new(&temporary)?.into();
-        file.allocate(plan.segment_len_bytes.into())?;
-        let allocated = file.allocated_bytes()?;
-        if allocated > charge.bytes() && budget.limit_bytes() - budget.used_bytes() < allocated - charge.bytes() {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the file takes more blocks than the budget has"));
-        }
-        let header = SegmentHeader {
-            uid: random.bytes()?,
-            store_id: identity.store_id,
-            number,
-            len_bytes: plan.segment_len_bytes,
-            clock_mark_s,
-        };
-        for offset in HEADER_OFFSETS {
-            file.write_at(offset, &header.encode(offset))?;
-        }
-        file.sync_data()?;
-        let source = source_of(plan, &file, plan.segment_len_bytes.into())?;
-        disk.rename(&temporary, &names::segment(number))?;
-        disk.sync_dir()?;
-        Ok((file, header, source))
-    })();
-    match made {
-        Ok((file, header, source)) => {
-            let written = (HEADER_OFFSETS.len() * SegmentHeader::LEN) as u64;
-            Ok((Segment::new(header, name, source, Some(file), charge), written))
-        }
-        Err(error) => {
-            // Best effort: what stays is an orphan that the next open removes.
-            let _ = disk.unlink(&temporary);
-            Err(error)
-        }
-    }
 }

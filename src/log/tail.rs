@@ -36,6 +36,8 @@ pub(crate) fn segment_capacity(len_bytes: u32) -> u64 {
 pub(crate) enum Class {
     /// A put: may use the buffer up to its headroom.
     Value,
+    /// A put that is appended again while the oldest segment goes: the same, and the room that is kept for it.
+    Reinserted,
     /// A tombstone, a clear or an empty batch: may use all of it.
     Control,
 }
@@ -175,14 +177,16 @@ impl Tail {
         !self.waiting.is_empty()
     }
 
-    /// Reserves `cost` bytes if it is this ticket's turn (or, without one, nobody waits) and there is room in buffer and segment.
-    pub(crate) fn try_reserve(&mut self, class: Class, cost: u64, ticket: Option<u64>) -> bool {
+    /// Reserves `cost` bytes if it is this ticket's turn (or, without one, nobody waits) and there is room in buffer and segment. Values leave
+    /// `kept_bytes` of the segment alone.
+    pub(crate) fn try_reserve(&mut self, class: Class, cost: u64, ticket: Option<u64>, kept_bytes: u64) -> bool {
         match ticket {
             Some(ticket) if self.waiting.front() != Some(&ticket) => return false,
             None if !self.waiting.is_empty() => return false,
             _ => {}
         }
-        if !self.buffer_has_room(class, cost) || !self.segment_has_room(cost) {
+        let kept_bytes = if class == Class::Value { kept_bytes } else { 0 };
+        if !self.buffer_has_room(class, cost) || !self.segment_has_room(cost + kept_bytes) {
             return false;
         }
         self.reserved += cost;
@@ -194,7 +198,7 @@ impl Tail {
 
     pub(crate) fn buffer_has_room(&self, class: Class, cost: u64) -> bool {
         let limit = match class {
-            Class::Value => self.capacity - self.headroom,
+            Class::Value | Class::Reinserted => self.capacity - self.headroom,
             Class::Control => self.capacity,
         };
         self.buffer.used() + self.reserved + cost <= limit

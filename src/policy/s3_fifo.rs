@@ -36,6 +36,8 @@ pub(crate) struct S3Fifo {
 impl S3Fifo {
     /// The small ring.
     pub(crate) const SMALL: u8 = SMALL;
+    /// The main ring.
+    pub(crate) const MAIN: u8 = MAIN;
     /// How many rings there are.
     pub(crate) const RING_COUNT: usize = 2;
     /// Hits beyond this one change nothing; counting may stop there.
@@ -64,6 +66,11 @@ impl S3Fifo {
     /// Entries that began in main because their ghost was remembered.
     pub(crate) fn ghost_hit_count(&self) -> u64 {
         self.ghost_hit_count
+    }
+
+    /// Bytes of entries that came in so far.
+    pub(crate) fn inserted_bytes(&self) -> u64 {
+        self.inserted_bytes
     }
 
     /// Bytes of memory taken.

@@ -126,8 +126,10 @@ pub struct Survey {
 /// How much room the log may take, for a survey whose outcome will be opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
-    /// Bytes for the segments that stay.
+    /// Bytes for the segments that stay, and the warm list.
     pub bytes_max: u64,
+    /// Of these, for the warm list; a larger one goes.
+    pub warm_bytes_max: u64,
     /// Most segments that stay.
     pub count_max: usize,
 }
@@ -190,7 +192,7 @@ impl Survey {
                     }
                 }
                 FileName::Temporary => survey.temporaries.push(name),
-                FileName::Warm => survey.read_warm(disk)?,
+                FileName::Warm => survey.read_warm(disk, room)?,
                 FileName::Identity | FileName::Lock | FileName::Foreign => {}
             }
         }
@@ -222,15 +224,22 @@ impl Survey {
 
     // -- one file
 
-    fn read_warm(&mut self, disk: &dyn Disk) -> Result<(), Error> {
+    fn read_warm(&mut self, disk: &dyn Disk, room: Option<Room>) -> Result<(), Error> {
         let name = names::WARM;
         let found = warm_list::survey(disk, self.identity.store_id).map_err(|error| open_error(name, error))?;
-        let Some((warm, cause)) = found else { return Ok(()) };
+        let Some((mut warm, cause)) = found else { return Ok(()) };
         if let Some(cause) = cause {
             let what = format!("{cause}; memory starts empty");
             let finding =
                 Finding { label: "W-LIST", file: name.to_owned(), offset: 0, what, damage: true, cause: Some(cause) };
             self.find(finding);
+        }
+        if room.is_some_and(|room| warm.allocated_bytes > room.warm_bytes_max) {
+            warm.entry_count = None;
+        }
+        if warm.entry_count.is_none() {
+            // Of no use: it goes with what was never finished.
+            self.temporaries.push(name.to_owned());
         }
         self.warm = Some(warm);
         Ok(())
@@ -448,7 +457,8 @@ impl Survey {
 
     /// Lets the oldest segments go until the rest fits.
     fn fit(&mut self, room: Room) {
-        let mut bytes = 0u64;
+        let list = self.warm.as_ref().filter(|warm| warm.entry_count.is_some());
+        let mut bytes = list.map_or(0, |warm| warm.allocated_bytes);
         let mut count = 0;
         let mut full = false;
         for segment in self.segments.iter_mut().rev().filter(|segment| segment.accepted) {

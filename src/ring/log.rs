@@ -27,10 +27,18 @@ struct Ring {
     head_offset: usize,
     tail_offset: usize,
     used_bytes: usize,
+    /// All that ever left at the head: the head's position in the stream.
+    popped_bytes: u64,
 }
 
 impl Ring {
-    const EMPTY: Self = Self { head_chunk: NONE, tail_chunk: NONE, head_offset: 0, tail_offset: 0, used_bytes: 0 };
+    const EMPTY: Self =
+        Self { head_chunk: NONE, tail_chunk: NONE, head_offset: 0, tail_offset: 0, used_bytes: 0, popped_bytes: 0 };
+
+    /// The same ring when its last byte has gone.
+    fn emptied(self) -> Self {
+        Self { popped_bytes: self.popped_bytes, ..Self::EMPTY }
+    }
 }
 
 impl Rings {
@@ -186,26 +194,40 @@ impl Rings {
 
     /// The entries of a ring with their headers, oldest first, holes included.
     pub(crate) fn entries(&self, ring: u8) -> impl Iterator<Item = (u64, Header)> {
-        let Ring { head_chunk, head_offset, used_bytes, .. } = self.rings[usize::from(ring)];
+        self.entries_from(ring, 0).map(|(_, location, header)| (location, header))
+    }
+
+    /// The same from a position in the ring's stream on, or from its head if that is further: the position behind each entry, its location and its
+    /// header. A position is 0 or one that came from here. Finding it takes a step for each chunk before it.
+    pub(crate) fn entries_from(&self, ring: u8, position: u64) -> impl Iterator<Item = (u64, u64, Header)> {
+        let Ring { head_chunk, head_offset, used_bytes, popped_bytes, .. } = self.rings[usize::from(ring)];
+        let end = popped_bytes + used_bytes as u64;
+        let mut next = position.clamp(popped_bytes, end);
+        let skip = (next - popped_bytes) as usize;
         let mut at = (head_chunk, head_offset);
-        let mut remaining = used_bytes;
+        if skip > 0 && next < end {
+            at = self.locate(self.arena.start_of(head_chunk) + head_offset, skip);
+        }
         std::iter::from_fn(move || {
-            if remaining == 0 {
+            if next == end {
                 return None;
             }
             let location = location_of(self.arena.start_of(at.0) + at.1);
             let header = self.header(location);
-            remaining -= header.entry_len();
-            if remaining != 0 {
+            next += header.entry_len() as u64;
+            if next != end {
                 at = self.locate(offset_of(location), header.entry_len());
             }
-            Some((location, header))
+            Some((next, location, header))
         })
     }
 
     /// Empties all rings.
     pub(crate) fn clear(&mut self) {
-        self.rings.fill(Ring::EMPTY);
+        for ring in &mut self.rings {
+            ring.popped_bytes += ring.used_bytes as u64;
+            *ring = ring.emptied();
+        }
         self.used_bytes = 0;
         self.arena.free_all();
     }
@@ -281,8 +303,9 @@ impl Rings {
         let state = &mut self.rings[ring];
         state.head_offset += step;
         state.used_bytes -= step;
+        state.popped_bytes += step as u64;
         if state.used_bytes == 0 {
-            *state = Ring::EMPTY;
+            *state = state.emptied();
             self.arena.give(head_chunk);
         } else if state.head_offset == chunk_len {
             state.head_chunk = self.arena.next(head_chunk);

@@ -51,6 +51,16 @@ pub(crate) struct MemoryTier {
     counters: MemoryCounters,
 }
 
+/// An entry read back from the log after a restart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Restored<'a> {
+    pub(crate) hash: u64,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) expiry_s: u32,
+    pub(crate) popularity: u8,
+}
+
 /// What an insert did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inserted {
@@ -193,6 +203,35 @@ impl MemoryTier {
         true
     }
 
+    /// The same for an entry that memory held before a restart, with the popularity that it had.
+    pub(crate) fn restore(&mut self, value: Restored<'_>, now_s: u32) -> Inserted {
+        let Restored { hash, key, value, expiry_s, popularity } = value;
+        let inserted = self.promote(hash, key, value, expiry_s, now_s);
+        for _ in 0..popularity.min(S3Fifo::POPULARITY_MAX) {
+            if let Some(hit) = self.hit(hash, key) {
+                hit.touch();
+            }
+        }
+        inserted
+    }
+
+    /// Tells hash and popularity of the entries of the main ring, oldest first, from a position of its stream on: what was asked for more than once.
+    /// Looks at `count_max` entries at most, and returns the position to go on from; `None` at the end.
+    pub(crate) fn list_main(&self, position: u64, count_max: usize, mut tell: impl FnMut(u64, u8)) -> Option<u64> {
+        let mut last = None;
+        for (next, location, header) in self.rings.entries_from(S3Fifo::MAIN, position).take(count_max) {
+            last = Some(next);
+            if header.dead {
+                continue;
+            }
+            let hash = self.hash_of(location, &header);
+            if let Some(found) = self.table.find(hash).filter(|found| found.location == location) {
+                tell(hash, found.popularity);
+            }
+        }
+        last
+    }
+
     /// Empties the tier; counters go on.
     pub(crate) fn clear(&mut self) {
         self.table.clear_all();
@@ -233,6 +272,11 @@ impl MemoryTier {
     /// Whether entries can come in without anything being evicted, with a sixteenth to spare.
     pub(crate) fn has_room(&self) -> bool {
         self.rings.used_bytes() < self.capacity_bytes / 16 * 15
+    }
+
+    /// Bytes of entries that came in so far.
+    pub(crate) fn inserted_bytes(&self) -> u64 {
+        self.policy.inserted_bytes()
     }
 
     /// Bytes of entries that the tier holds when it is full.
