@@ -5,8 +5,8 @@ Written from the pages of this folder and from nothing else, as a check on them:
 own, but takes them out of the pages' tables at its start (README.md, "The tables are executable"), and stops if a table does not
 add up. Needs Python 3.9 and its standard library.
 
-Parts, top to bottom: XXH3 · the tables · checksums and decoding · identity · segments · recovery (07-recovery.md) · output · worked
-examples · command line. The self-test is in self_test.py.
+Parts, top to bottom: XXH3 · the tables · checksums and decoding · identity · segments · the warm list · recovery (07-recovery.md) ·
+output · worked examples · command line. The self-test is in self_test.py.
 Damage in a store is a result, never an exception; `Refused` is the one way to fail.
 """
 
@@ -285,6 +285,7 @@ class Format:
             self.batch, self.link_batch, self.link = s["batch_header"], s["link_batch"], s["link_body"]
             self.record, self.flags = s["record"], s["record_flags"]
             self.entry, self.place, self.tail = s["footer_entry"], s["footer_place"], s["footer_tail"]
+            self.warm, self.warm_entry = s["warm_header"], s["warm_entry"]
             if not pages.verdicts:
                 raise KeyError("verdicts")
             self.verdicts = pages.verdicts
@@ -709,6 +710,52 @@ class Segment:
         return "unsealed" if self.link or self.first_batch_seqno is not None else "spare"
 
 
+# ---- the warm list (10-warm-list.md) ------------------------------------------------------------------------------------------
+
+
+class WarmList:
+    """The file `warm`. Whatever is wrong with it, it is ignored, and nothing else is the worse for it."""
+
+    FILE = "warm"
+
+    def __init__(self, fmt, identity, folder, damages):
+        self.fmt, self.header, self.entries, self.fault_offset = fmt, None, None, None
+        data, self.file_len = read_file(os.path.join(folder, self.FILE), fmt.warm.size + fmt.warm_entry_count_max * fmt.warm_entry.size)
+        try:
+            self.header = self._read_header(identity["store_id"], data)
+            self.entries = self._read_entries(data)
+        except Bad as bad:
+            self.fault_offset = fmt.warm.size if self.header else 0
+            damages.add(self.FILE, 0, "warm_header", bad)
+
+    def _read_header(self, store_id, data):
+        fmt = self.fmt
+        values = verified(fmt.warm, store_id, data, 0)
+        need(values["format_version"] == fmt.format_version, "format_version", fmt.format_version, values["format_version"])
+        unknown = values["required_features"] & ~fmt.required_features_known
+        need(not unknown, "required_features", "no unknown required feature", f"bits {unknown:#x}")
+        need(values["store_id"] == store_id, "store_id", store_id.hex(), values["store_id"].hex())
+        count, most = values["entry_count"], fmt.warm_entry_count_max
+        need(count <= most, "entry_count", f"at most {most}", count)
+        expected = fmt.warm.size + count * fmt.warm_entry.size
+        need(self.file_len == expected, "entry_count", f"a file of {expected} bytes", f"{self.file_len} bytes")
+        return values
+
+    def _read_entries(self, data):
+        raw, size = data[self.fmt.warm.size :], self.fmt.warm_entry.size
+        expected, found = warm_entries_crc(self.fmt, self.header["store_id"], raw), self.header["entries_crc"]
+        need(found == expected, "entries_crc", f"{expected:#010x}", f"{found:#010x}")
+        return [self.fmt.warm_entry.decode(raw[i : i + size]) for i in range(0, len(raw), size)]
+
+    def shown(self):
+        header = plain(self.header) if self.header else None
+        return {"file_len": self.file_len, "verified": self.entries is not None, "header": header, "entries": self.entries}
+
+
+def warm_entries_crc(fmt, store_id, raw):
+    return crc32(store_id, fmt.warm.size.to_bytes(8, "little"), raw)
+
+
 # ---- recovery (07-recovery.md) ----------------------------------------------------------------------------------------------
 
 
@@ -1006,12 +1053,15 @@ def read_store(fmt, folder, now_unix_s=None):
         match = segment_name.fullmatch(name)
         if match and 1 <= int(match.group(1)) <= fmt.segment_number_max:
             (ours if match.group(2) == "log" else removable).append(name)
-        elif name == "identity.tmp":
+        elif name in ("identity.tmp", WarmList.FILE + ".tmp"):
             removable.append(name)
-        elif name not in ("identity", "lock"):
+        elif name not in ("identity", "lock", WarmList.FILE):
             ignored.append(name)
     segments = [Segment(fmt, identity, folder, name, damages) for name in ours]
     recovery = Recovery(fmt, segments)
+    warm = WarmList(fmt, identity, folder, damages) if WarmList.FILE in names else None
+    if warm and warm.entries is None:
+        recovery.verdicts.append({"label": "W-LIST", "file": WarmList.FILE, "offset": warm.fault_offset})
     shown = [shown_segment(s) for s in segments]
     for segment in segments:  # A spare has no link: that is no damage.
         if segment.state == "spare":
@@ -1047,6 +1097,7 @@ def read_store(fmt, folder, now_unix_s=None):
         "synced_max": recovery.synced_max,
         "segments": shown,
         "verdicts": recovery.verdicts,
+        "warm_list": warm.shown() if warm else None,
     }
 
 
@@ -1054,6 +1105,9 @@ def summary(result):
     lines = [f"store {result['identity']['store_id']}, {len(result['live'])} live keys, next seqno {result['next_seqno']}"]
     for s in result["segments"]:
         lines.append(f"  {s['file']}  {s['state']}, {s['fate']}, {len(s['records'])} records in {len(s['batches'])} batches")
+    if result["warm_list"]:
+        entries = result["warm_list"]["entries"]
+        lines.append(f"  warm  {'does not verify' if entries is None else f'{len(entries)} keys'}")
     for v in result["verdicts"]:
         lines.append(f"  {v['label']:9} {v['file']} at {v['offset']}")
     for d in result["damages"]:
@@ -1093,6 +1147,12 @@ def decode_example(fmt, structure, seed, offset, raw):
             entry.update(fmt.place.decode_bits(entry["place"]))
         return flat({**tail, "entries": entries})
     values = verified(structure, seed, data, offset)
+    if structure.name == "warm_header":
+        listed, size = raw[structure.size :], fmt.warm_entry.size
+        need(len(listed) == values["entry_count"] * size, "entry_count", values["entry_count"], f"{len(listed)} bytes")
+        crc = warm_entries_crc(fmt, seed, listed)
+        need(crc == values["entries_crc"], "entries_crc", f"{crc:#x}", f"{values['entries_crc']:#x}")
+        return flat({**values, "entries": [fmt.warm_entry.decode(listed[i : i + size]) for i in range(0, len(listed), size)]})
     if structure.name == "record":
         payload = raw[structure.size : structure.size + values["key_len"] + values["value_len"]]
         need(crc32(payload) == values["payload_crc"], "payload_crc", f"{crc32(payload):#x}", f"{values['payload_crc']:#x}")

@@ -9,7 +9,7 @@ import os
 import random
 import tempfile
 
-from reader import P64_1, PageError, Pages, Refused, crc32, read_store, seeded, xxh3_64
+from reader import P64_1, PageError, Pages, Refused, crc32, read_store, seeded, warm_entries_crc, xxh3_64
 
 
 class Writer:
@@ -34,6 +34,19 @@ class Writer:
         if len(file) < offset + len(raw):
             file.extend(bytes(offset + len(raw) - len(file)))
         file[offset : offset + len(raw)] = raw
+
+    def warm_list(self, entries, **changed):
+        """A list of (key hash, popularity); fields of its header may be told."""
+        fmt = self.fmt
+        raw = b"".join(bytes(fmt.warm_entry.encode(dict(key_hash=h, popularity=p))) for h, p in entries)
+        values = dict(
+            format_version=fmt.format_version, store_id=self.STORE, entry_count=len(entries),
+            entries_crc=warm_entries_crc(fmt, self.STORE, raw),
+        )
+        file = self.files["warm"] = bytearray()
+        self.put(file, 0, fmt.warm, self.STORE, {**values, **changed})
+        file += raw
+        return file
 
 
 class WriterSegment:
@@ -457,6 +470,54 @@ class SelfTest:
                 log_end = {"segment": 2, "offset": lost}
                 self.expect(w, ["S-TRUST", "S-SCAN", "V-TORN"], {b"a": b"2", b"b": b"1"}, [], log_end=log_end)
 
+    # -- the warm list
+
+    WARM = [(xxh3_64(b"a", Writer.SALT), 3), (7, 0), (xxh3_64(b"b", Writer.SALT), 255)]
+
+    def expect_warm(self, writer, verdict_offset, structures):
+        """Whatever the list is like, the log says the same. `verdict_offset` None: it verifies."""
+        labels = ["S-TRUST", "S-SCAN"] + ([] if verdict_offset is None else ["W-LIST"])
+        result = self.expect(writer, labels, {b"a": b"2", b"b": b"1"}, structures, next_seqno=4)
+        if verdict_offset is not None:
+            self.same(result["verdicts"][-1], {"label": "W-LIST", "file": "warm", "offset": verdict_offset}, "verdict")
+            self.same((result["warm_list"]["verified"], result["warm_list"]["entries"]), (False, None), "warm list")
+        return result
+
+    def test_a_warm_list_is_read_in_order_and_may_be_missing_or_empty(self):
+        w, _, _ = self.store()
+        self.same(self.expect_warm(w, None, [])["warm_list"], None, "no warm list")
+        for entries in ([], self.WARM):
+            file = w.warm_list(entries)
+            shown = self.expect_warm(w, None, [])["warm_list"]
+            self.same(shown["entries"], [{"key_hash": h, "popularity": p} for h, p in entries], "entries")
+            self.same((shown["file_len"], shown["verified"]), (len(file), True), "warm list")
+            self.same((shown["header"]["entry_count"], shown["header"]["store_id"]), (len(entries), w.STORE.hex()), "header")
+
+    def test_any_fault_of_a_warm_list_means_only_that_it_is_ignored(self):
+        w, _, _ = self.store()
+        file = w.warm_list(self.WARM)
+        for bit in range(8 * len(file)):
+            file[bit // 8] ^= 1 << bit % 8
+            self.expect_warm(w, 0 if bit < 8 * self.fmt.warm.size else self.fmt.warm.size, ["warm_header"])
+            file[bit // 8] ^= 1 << bit % 8
+        for length in range(len(file)):
+            w.files["warm"] = file[:length]
+            self.expect_warm(w, 0, ["warm_header"])
+        w.files["warm"] = file + b"\0"
+        self.expect_warm(w, 0, ["warm_header"])
+
+    def test_a_warm_list_of_another_store_or_version_is_ignored_and_no_reason_to_refuse(self):
+        most = self.fmt.warm_entry_count_max
+        changes = [
+            dict(store_id=bytes(16)), dict(format_version=2), dict(format_version=0), dict(required_features=1),
+            dict(entry_count=most + 1), dict(entry_count=(1 << 64) - 1),
+        ]
+        for change in changes:
+            w, _, _ = self.store()
+            w.warm_list(self.WARM, **change)
+            result = self.expect_warm(w, 0, ["warm_header"])
+            self.same(result["damages"][0]["field"], next(iter(change)), "field")
+
     # -- hostile and foreign bytes
 
     def test_every_flipped_bit_gives_the_newest_value_or_a_miss(self):
@@ -507,10 +568,11 @@ class SelfTest:
     def test_other_files_are_ignored_and_ours_are_named(self):
         w, _, _ = self.store()
         others = ["notes.txt", "segment-0000000000.log", "segment-1.log", "segment-4294967296.log"]
-        for name in others + ["segment-0000000009.tmp", "lock"]:
+        temporaries = ["identity.tmp", "segment-0000000009.tmp", "warm.tmp"]
+        for name in others + temporaries + ["lock"]:
             w.files[name] = bytearray(b"x")
         files = self.read(w)["files"]
-        self.same(files["removable"], ["segment-0000000009.tmp"], "removable")
+        self.same(files["removable"], temporaries, "removable")
         self.same(files["ignored"], others, "ignored")
 
     def test_unknown_optional_features_are_no_reason_to_refuse(self):

@@ -1,10 +1,11 @@
-//! The identity, segment headers, links and batch headers: any bytes, and any fields behind a good checksum.
+//! The identity, segment headers, links, batch headers and warm lists: any bytes, and any fields behind a good checksum.
 #![no_main]
 
 use emberlog::format::Seed;
 use emberlog::format::batch::BatchHeader;
 use emberlog::format::identity::Identity;
 use emberlog::format::segment::{Link, SegmentHeader};
+use emberlog::format::warm::{ENTRY_COUNT_MAX, ENTRY_LEN, WarmEntry, WarmHeader, list_len};
 use emberlog_fuzz::forge;
 use libfuzzer_sys::fuzz_target;
 
@@ -15,12 +16,26 @@ fuzz_target!(|input: (([u8; 16], u32), [u8; 96], Vec<u8>)| {
     let _ = SegmentHeader::decode_either(id, &file);
     let _ = Link::decode_either(Seed(id), &file);
     check(id, offset, &raw);
+    check_warm(id, &file);
     for (magic, len) in [(&b"EMBERLOG"[..], 96), (b"ESEG", 96), (b"EBAT", 48), (b"", 48)] {
         raw[4..4 + magic.len()].copy_from_slice(magic);
         for seed in [[0; 16], id] {
             forge::seal(seed, offset, &mut raw[..len]);
             check(id, offset, &raw);
         }
+    }
+    // With a good checksum, as itself and with the fields that a reader insists on.
+    let mut header = raw[..WarmHeader::LEN].to_vec();
+    header[4..8].copy_from_slice(b"EWRM");
+    for insists in [false, true] {
+        if insists {
+            header[8..12].copy_from_slice(&1u32.to_le_bytes());
+            header[16..24].fill(0);
+            header[24..40].copy_from_slice(&id);
+            header[40..48].copy_from_slice(&(file.len() as u64 / ENTRY_LEN as u64).to_le_bytes());
+        }
+        forge::seal(id, 0, &mut header);
+        check_warm(id, &[header.as_slice(), &file].concat());
     }
     // Two copies, either of which may be broken: the other is what counts.
     forge::seal([0; 16], 0, &mut raw);
@@ -31,6 +46,21 @@ fuzz_target!(|input: (([u8; 16], u32), [u8; 96], Vec<u8>)| {
         assert_eq!(Identity::decode_file(&two).expect("one copy is enough"), identity);
     }
 });
+
+/// The file of a warm list.
+fn check_warm(id: [u8; 16], file: &[u8]) {
+    let file_len = file.len() as u64;
+    if let Ok(header) = WarmHeader::decode(id, file_len, file) {
+        assert!(header.entry_count <= ENTRY_COUNT_MAX && list_len(header.entry_count) == file_len);
+        assert_eq!(header.store_id, id);
+        assert_eq!(WarmHeader::decode(id, file_len, &header.encode()).expect("what was encoded is decoded"), header);
+    }
+    // Any bytes are an entry.
+    for raw in file.as_chunks::<ENTRY_LEN>().0 {
+        let entry = WarmEntry::decode(raw);
+        assert_eq!(WarmEntry::decode(&entry.encode()), entry);
+    }
+}
 
 fn check(id: [u8; 16], offset: u64, raw: &[u8]) {
     if let Ok(batch) = BatchHeader::decode(Seed(id), offset, raw) {

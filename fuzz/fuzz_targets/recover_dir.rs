@@ -27,6 +27,10 @@ fuzz_target!(|input: (u8, Vec<Mutation>)| {
     let cache = store::open(&disk).expect("what was opened once can be opened again");
     assert_eq!(store::served(&cache), first, "the second open serves what the first did");
     drop(cache);
+    // Whatever a warm list says, the log decides.
+    if mutations.iter().take(8).all(Mutation::is_warm) {
+        assert_eq!(first, store.newest, "a warm list changed what is served");
+    }
     // One bit that changed, where newer segments can tell: each key is there in its newest version, or not at all.
     if let [mutation] = &mutations[..]
         && mutation.is_flip()

@@ -10,6 +10,7 @@ use emberlog::recovery::survey::{Survey, Visitor};
 use emberlog::{Cache, Durability, Maintenance, ManualClock};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Keys are below this.
 pub const KEY_COUNT: u16 = 40;
@@ -123,6 +124,47 @@ pub enum Mutation {
     Forge { file: u8, kind: u8, which: u8, field_offset: u8, bytes: [u8; 8], len: u8 },
     /// A file that was never finished, or is not ours.
     Stray { name: u8, bytes: Vec<u8> },
+    /// A warm list: of these bytes alone, or with a header that verifies before them, and perhaps the right checksum of them.
+    Warm { bytes: Vec<u8>, header: Option<ForgedWarm> },
+}
+
+/// Fields of a warm list's header. What is `None` is as a writer would have it.
+#[derive(Debug, Clone, Arbitrary)]
+pub struct ForgedWarm {
+    version: Option<u32>,
+    entries_crc: Option<u32>,
+    features: Option<u64>,
+    entry_count: Option<u64>,
+    /// Whether the entries name keys that the store has.
+    names_keys: bool,
+}
+
+impl ForgedWarm {
+    fn encode(&self, files: &Files, bytes: &[u8]) -> Vec<u8> {
+        let id = store_id(files);
+        let salt =
+            files.get("identity").and_then(|bytes| bytes.get(48..56)?.try_into().ok()).map_or(0, u64::from_le_bytes);
+        let mut entries = bytes.to_vec();
+        if self.names_keys {
+            for entry in entries.as_chunks_mut::<12>().0 {
+                let key = u16::from(entry[0]) % KEY_COUNT;
+                entry[..8].copy_from_slice(&xxh3_64_with_seed(&key.to_le_bytes(), salt).to_le_bytes());
+            }
+        }
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&id);
+        hasher.update(&64u64.to_le_bytes());
+        hasher.update(&entries);
+        let mut header = [0; 64];
+        header[4..8].copy_from_slice(b"EWRM");
+        header[8..12].copy_from_slice(&self.version.unwrap_or(1).to_le_bytes());
+        header[12..16].copy_from_slice(&self.entries_crc.unwrap_or(hasher.finalize()).to_le_bytes());
+        header[16..24].copy_from_slice(&self.features.unwrap_or(0).to_le_bytes());
+        header[24..40].copy_from_slice(&id);
+        header[40..48].copy_from_slice(&self.entry_count.unwrap_or(entries.len() as u64 / 12).to_le_bytes());
+        forge::seal(id, 0, &mut header);
+        [header.as_slice(), &entries].concat()
+    }
 }
 
 impl Mutation {
@@ -133,7 +175,12 @@ impl Mutation {
 
     /// Whether it makes up structures that verify, which no accident does.
     pub fn is_forgery(&self) -> bool {
-        matches!(self, Self::Forge { .. })
+        matches!(self, Self::Forge { .. } | Self::Warm { header: Some(_), .. })
+    }
+
+    /// Whether it touches the warm list alone, which decides nothing.
+    pub fn is_warm(&self) -> bool {
+        matches!(self, Self::Warm { .. })
     }
 
     /// The file that it damages, if one alone.
@@ -226,14 +273,19 @@ impl Mutation {
                 });
             }
             Self::Stray { name, bytes } => {
-                let name = match name % 5 {
+                let name = match name % 6 {
                     0 => "identity.tmp".into(),
                     1 => format!("segment-{name:010}.tmp"),
                     2 => "segment-1.log".into(),
                     3 => format!("segment-{name:010}.log"),
+                    4 => "warm.tmp".into(),
                     _ => "precious".into(),
                 };
                 files.insert(name, bytes.clone());
+            }
+            Self::Warm { bytes, header } => {
+                let list = header.as_ref().map_or_else(|| bytes.clone(), |header| header.encode(files, bytes));
+                files.insert("warm".into(), list);
             }
         }
     }

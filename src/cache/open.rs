@@ -154,13 +154,10 @@ fn open_locked(
     if survey.damage_count > 0 {
         tracing::warn!(damage = survey.damage_count, "recovery found damage; see the recovery report");
     }
-    let list = if survey.warm.as_ref().is_some_and(|warm| warm.entry_count.is_some()) {
-        let context = |error| Error::io(format!("cannot read {}", names::WARM), error);
-        WarmList::open(&**disk, identity.store_id).map_err(context)?
-    } else {
-        None
-    };
-    let list_bytes = survey.warm.as_ref().filter(|_| list.is_some()).map_or(0, |warm| warm.allocated_bytes);
+    let is_believed = survey.warm.as_ref().is_some_and(|warm| warm.entry_count.is_some());
+    // What cannot be read now is no list.
+    let list = WarmList::open(&**disk, identity.store_id).ok().flatten().filter(|_| is_believed);
+    let list_bytes = survey.warm.as_ref().filter(|_| is_believed).map_or(0, |warm| warm.allocated_bytes);
     let list_charge = budget.try_charge(list_bytes).filter(|charge| charge.bytes() > 0);
     let warm = Warm::new(&shards, list_charge);
     let refill = Refill::new(&shards, list.filter(|_| !emptied_by_clock));

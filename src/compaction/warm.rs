@@ -67,7 +67,8 @@ impl Warm {
     ) -> u64 {
         let mut state = self.0.lock();
         let now_bytes = inserted_bytes(shards);
-        if state.is_off || now_bytes == state.written_at_bytes {
+        let is_empty = shards.iter().all(|(shard, _)| shard.read().memory.main_bytes() == 0);
+        if state.is_off || is_empty || now_bytes == state.written_at_bytes {
             return 0;
         }
         // Whatever comes of it, the next is due later.

@@ -9,7 +9,9 @@ use super::decode_error::{DecodeError, Fault};
 use super::identity::check_version;
 use super::segment::check_store_id;
 
-const NAME: &str = "warm list";
+const NAME: &str = "warm header";
+/// How errors name the entries.
+pub(crate) const ENTRIES_NAME: &str = "warm entries";
 const MAGIC: [u8; 4] = *b"EWRM";
 
 /// Length of one entry in bytes.
@@ -83,8 +85,7 @@ impl WarmHeader {
         check_store_id(NAME, fields.bytes(), store_id)?;
         let entry_count = fields.u64();
         // No count is believed that the file does not have.
-        if entry_count.checked_mul(ENTRY_LEN as u64).and_then(|len| len.checked_add(Self::LEN as u64)) != Some(file_len)
-        {
+        if entry_count > ENTRY_COUNT_MAX || list_len(entry_count) != file_len {
             return Err(DecodeError::new(NAME, Fault::Field { field: "entry_count", found: entry_count }));
         }
         Ok(Self { store_id, entry_count, entries_crc })
@@ -117,8 +118,13 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(decode(&bytes, list_len(5)).is_err(), "bit {bit}");
         }
-        let huge = WarmHeader { entry_count: u64::MAX / 12, ..header }.encode();
-        assert!(decode(&huge, 64).is_err(), "a count beyond the limit");
+        for count in [ENTRY_COUNT_MAX + 1, u64::MAX / 12, u64::MAX] {
+            let huge = WarmHeader { entry_count: count, ..header }.encode();
+            let len = count.wrapping_mul(ENTRY_LEN as u64).wrapping_add(WarmHeader::LEN as u64);
+            assert!(decode(&huge, len).is_err(), "{count}: a count beyond the limit, in a file that seems to have it");
+        }
+        let most = WarmHeader { entry_count: ENTRY_COUNT_MAX, ..header };
+        assert_eq!(decode(&most.encode(), list_len(ENTRY_COUNT_MAX)), Ok(most));
     }
 
     #[test]

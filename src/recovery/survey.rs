@@ -12,6 +12,7 @@ use crate::format::identity::Identity;
 use crate::format::names::{self, FileName};
 use crate::format::record::RecordKind;
 use crate::format::segment::{DATA_START, Link, SegmentHeader};
+use crate::format::warm::{ENTRIES_NAME, WarmHeader};
 use crate::format::{DecodeError, Fault};
 use crate::log::scan::{self, Depth, Gap, Item};
 use std::io;
@@ -227,17 +228,18 @@ impl Survey {
     fn read_warm(&mut self, disk: &dyn Disk, room: Option<Room>) -> Result<(), Error> {
         let name = names::WARM;
         let found = warm_list::survey(disk, self.identity.store_id).map_err(|error| open_error(name, error))?;
-        let Some((mut warm, cause)) = found else { return Ok(()) };
-        if let Some(cause) = cause {
-            let what = format!("{cause}; memory starts empty");
-            let finding =
-                Finding { label: "W-LIST", file: name.to_owned(), offset: 0, what, damage: true, cause: Some(cause) };
-            self.find(finding);
+        let Some((mut warm, error)) = found else { return Ok(()) };
+        if let Some(error) = error {
+            let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<DecodeError>()).copied();
+            let of_entries = cause.is_some_and(|cause| cause.structure == ENTRIES_NAME);
+            let offset = if of_entries { WarmHeader::LEN as u64 } else { 0 };
+            let what = format!("{error}; memory starts empty, nothing is forgotten");
+            self.find(Finding { label: "W-LIST", file: name.to_owned(), offset, what, damage: true, cause });
         }
         if room.is_some_and(|room| warm.allocated_bytes > room.warm_bytes_max) {
             warm.entry_count = None;
         }
-        if warm.entry_count.is_none() {
+        if room.is_some() && warm.entry_count.is_none() {
             // Of no use: it goes with what was never finished.
             self.temporaries.push(name.to_owned());
         }

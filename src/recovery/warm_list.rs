@@ -4,7 +4,7 @@
 
 use crate::disk::{Access, Disk, DiskFile};
 use crate::format::names;
-use crate::format::warm::{ENTRY_LEN, WarmEntry, WarmHeader};
+use crate::format::warm::{ENTRIES_NAME, ENTRY_LEN, WarmEntry, WarmHeader};
 use crate::format::{DecodeError, Fault};
 use std::io;
 
@@ -36,11 +36,10 @@ impl WarmList {
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] with a [`DecodeError`] inside if it does not verify; those of the disk.
     pub fn open(disk: &dyn Disk, store_id: [u8; 16]) -> io::Result<Option<Self>> {
-        let file = match disk.open(names::WARM, Access::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        open_file(disk)?.map(|file| Self::verify(file, store_id)).transpose()
+    }
+
+    fn verify(file: Box<dyn DiskFile>, store_id: [u8; 16]) -> io::Result<Self> {
         let mut raw = [0; WarmHeader::LEN];
         let got = file.read_at(0, &mut raw)?;
         let header = WarmHeader::decode(store_id, file.len()?, &raw[..got]).map_err(invalid)?;
@@ -53,10 +52,10 @@ impl WarmList {
         let expected = hasher.finalize();
         if expected != header.entries_crc {
             let fault = Fault::Checksum { expected, found: header.entries_crc };
-            return Err(invalid(DecodeError { structure: "warm list entries", fault }));
+            return Err(invalid(DecodeError { structure: ENTRIES_NAME, fault }));
         }
         (list.left_count, list.offset) = (header.entry_count, WarmHeader::LEN as u64);
-        Ok(Some(list))
+        Ok(list)
     }
 
     /// Entries that are still to be read.
@@ -77,8 +76,11 @@ impl WarmList {
     fn read_step(&mut self, count_max: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let step = usize::try_from(self.left_count).unwrap_or(usize::MAX).min(count_max);
         buffer.resize(step * ENTRY_LEN, 0);
-        if self.file.read_at(self.offset, buffer)? != buffer.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let got = self.file.read_at(self.offset, buffer)?;
+        if got != buffer.len() {
+            // Somebody cut the file after its length was asked for.
+            let fault = Fault::Truncated { expected: buffer.len() as u64, found: got as u64 };
+            return Err(invalid(DecodeError { structure: ENTRIES_NAME, fault }));
         }
         self.left_count -= step as u64;
         self.offset += buffer.len() as u64;
@@ -86,28 +88,135 @@ impl WarmList {
     }
 }
 
-/// Looks at the file and at whether its list verifies: what there is, and what is wrong with it. `None` if there is no such file.
+/// Looks at the file and at whether its list verifies: what there is, and why it is not believed. `None` if there is no such file.
 ///
 /// # Errors
-/// Those of the disk.
-pub(super) fn survey(disk: &dyn Disk, store_id: [u8; 16]) -> io::Result<Option<(WarmSurvey, Option<DecodeError>)>> {
-    let file = match disk.open(names::WARM, Access::Read) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
+/// Those of opening the file. That it cannot be read is no more than a reason not to believe it.
+pub(super) fn survey(disk: &dyn Disk, store_id: [u8; 16]) -> io::Result<Option<(WarmSurvey, Option<io::Error>)>> {
+    let Some(file) = open_file(disk)? else { return Ok(None) };
     let (file_len, allocated_bytes) = (file.len()?, file.allocated_bytes()?);
-    let (entry_count, fault) = match WarmList::open(disk, store_id) {
-        Ok(list) => (list.map(|list| list.left_count()), None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<DecodeError>()).cloned();
-            (None, inner)
-        }
-        Err(error) => return Err(error),
+    let (entry_count, fault) = match WarmList::verify(file, store_id) {
+        Ok(list) => (Some(list.left_count), None),
+        Err(error) => (None, Some(error)),
     };
     Ok(Some((WarmSurvey { file_len, allocated_bytes, entry_count }, fault)))
 }
 
+fn open_file(disk: &dyn Disk) -> io::Result<Option<Box<dyn DiskFile>>> {
+    match disk.open(names::WARM, Access::Read) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn invalid(error: DecodeError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests {
+    use super::*;
+    use crate::disk::{SimCause, SimDisk, SimFault, SimOp};
+    use crate::format::warm::list_len;
+
+    const STORE_ID: [u8; 16] = [9; 16];
+
+    fn entries(count: u64) -> Vec<WarmEntry> {
+        let entry =
+            |index: u64| WarmEntry { key_hash: index.wrapping_mul(0x9e37_79b9_7f4a_7c15), popularity: index as u8 % 4 };
+        (0..count).map(entry).collect()
+    }
+
+    fn list(entries: &[WarmEntry]) -> Vec<u8> {
+        let body = entries.iter().flat_map(WarmEntry::encode).collect::<Vec<_>>();
+        let mut hasher = WarmHeader::entries_hasher(STORE_ID);
+        hasher.update(&body);
+        let (entry_count, entries_crc) = (entries.len() as u64, hasher.finalize());
+        [WarmHeader { store_id: STORE_ID, entry_count, entries_crc }.encode().as_slice(), &body].concat()
+    }
+
+    fn disk_with(bytes: &[u8]) -> SimDisk {
+        let disk = SimDisk::new(1);
+        disk.write_file(names::WARM, bytes);
+        disk
+    }
+
+    /// Opens these bytes as a list and says what is wrong with them.
+    fn fault(bytes: &[u8]) -> io::ErrorKind {
+        let error = WarmList::open(&disk_with(bytes), STORE_ID).expect_err("it is not believed");
+        assert!(error.get_ref().is_some_and(|inner| inner.is::<DecodeError>()), "{error}");
+        error.kind()
+    }
+
+    #[test]
+    fn without_a_file_there_is_no_list() {
+        let disk = SimDisk::new(1);
+        assert!(WarmList::open(&disk, STORE_ID).expect("that is no error").is_none());
+        assert!(survey(&disk, STORE_ID).expect("that is no error").is_none());
+    }
+
+    #[test]
+    fn a_whole_list_is_read_back_in_order_and_in_steps() {
+        // Both sides of what is read at once.
+        for count in [0, 1, 1023, 1024, 1025, 2500] {
+            let expected = entries(count);
+            let disk = disk_with(&list(&expected));
+            for step in [1, 7, 1000, usize::MAX] {
+                let mut list = WarmList::open(&disk, STORE_ID).expect("it verifies").expect("it is there");
+                let mut found = Vec::new();
+                while list.left_count() > 0 {
+                    let next = list.next_entries(step).expect("it can be read");
+                    assert!(!next.is_empty() && next.len() <= step.min(STEP_COUNT), "{} of {step}", next.len());
+                    found.extend(next);
+                    assert_eq!(list.left_count(), count - found.len() as u64);
+                }
+                assert_eq!(found, expected, "{count} in steps of {step}");
+                assert!(list.next_entries(step).expect("the end is no error").is_empty());
+            }
+            let (survey, fault) = survey(&disk, STORE_ID).expect("it can be read").expect("it is there");
+            assert_eq!((survey.entry_count, survey.file_len), (Some(count), list_len(count)));
+            assert!(survey.allocated_bytes >= survey.file_len && fault.is_none());
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_seen_before_any_entry_is_given_out() {
+        let good = list(&entries(5));
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(fault(&bytes), io::ErrorKind::InvalidData, "bit {bit}");
+            let (survey, fault) = survey(&disk_with(&bytes), STORE_ID).expect("it can be read").expect("it is there");
+            assert!(
+                survey.entry_count.is_none() && survey.file_len == good.len() as u64 && fault.is_some(),
+                "bit {bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_of_another_length_than_it_says_is_not_believed() {
+        let good = list(&entries(5));
+        for len in 0..good.len() {
+            assert_eq!(fault(&good[..len]), io::ErrorKind::InvalidData, "cut to {len}");
+        }
+        for more in [1, ENTRY_LEN, 4096] {
+            assert_eq!(fault(&[good.as_slice(), &vec![0; more]].concat()), io::ErrorKind::InvalidData, "{more} more");
+        }
+    }
+
+    #[test]
+    fn a_list_of_another_store_is_not_believed() {
+        let error = WarmList::open(&disk_with(&list(&entries(5))), [8; 16]).expect_err("of another store");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_list_that_is_not_believed() {
+        let disk = disk_with(&list(&entries(5)));
+        disk.fail_nth(SimOp::Read, 1, SimFault::forever(SimCause::Io));
+        let (survey, fault) = survey(&disk, STORE_ID).expect("only its content is lost").expect("it is there");
+        assert!(survey.entry_count.is_none() && fault.is_some_and(|fault| fault.kind() != io::ErrorKind::InvalidData));
+    }
 }

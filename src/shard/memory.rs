@@ -274,6 +274,11 @@ impl MemoryTier {
         self.rings.used_bytes() < self.capacity_bytes / 16 * 15
     }
 
+    /// Bytes of the main ring, holes included.
+    pub(crate) fn main_bytes(&self) -> u64 {
+        self.rings.ring_bytes(S3Fifo::MAIN) as u64
+    }
+
     /// Bytes of entries that came in so far.
     pub(crate) fn inserted_bytes(&self) -> u64 {
         self.policy.inserted_bytes()

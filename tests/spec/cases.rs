@@ -3,12 +3,14 @@
 //! Sound ones are written by the cache itself; torn and corrupt ones are sound ones with bytes changed as a crash or a medium would. Everything
 //! follows from constants, so that each run makes the same bytes.
 
-use crate::store::{Files, Store, batch_offsets, flip, items, name, record_offsets, value, zero};
+use crate::store::{Files, Store, batch_offsets, flip, items, name, record_offsets, value, warm_list, zero};
 use emberlog::EntryOptions;
 use emberlog::disk::SimDisk;
 use emberlog::format::identity::Identity;
+use emberlog::format::names;
 use emberlog::format::record::RecordHeader;
 use emberlog::format::segment::{DATA_START, LINK_OFFSETS};
+use emberlog::format::warm::{ENTRY_LEN, WarmHeader};
 use std::time::Duration;
 
 /// One golden store.
@@ -65,6 +67,7 @@ fn valid() -> Vec<Case> {
         case("valid", "clear", clear(), &["S-SPARE", "S-SCAN"], &["after"], &["before"]),
         case("valid", "reinserted", reinserted(), REINSERTED, &["hot"], &["k0"]),
         case("valid", "optional_feature", optional_feature(), &["S-SPARE", "S-SCAN"], &["apple"], &["pear"]),
+        case("valid", "warm_list", warm(), &["S-SPARE", "S-SCAN"], WARM_LIVE, &["pear"]),
     ]
 }
 
@@ -164,9 +167,20 @@ fn optional_feature() -> Files {
     files
 }
 
+const WARM_LIVE: &[&str] = &["apple", "", "empty", "long"];
+
+/// A list that names keys with a value, one that was removed, and one that never was.
+fn warm() -> Files {
+    let mut files = basic();
+    let list = warm_list(&files, &[("long", 0), ("apple", 3), ("pear", 1), ("never", 2), ("", 1)]);
+    files.insert(names::WARM.into(), list);
+    files
+}
+
 /// Without the newest file, which holds nothing.
 fn without_spare(mut files: Files) -> Files {
-    let newest = files.keys().next_back().expect("there are files").clone();
+    let is_segment = |name: &&String| name.starts_with("segment-");
+    let newest = files.keys().rfind(is_segment).expect("there are segments").clone();
     if files[&newest][FRONT].iter().all(|&byte| byte == 0) {
         files.remove(&newest);
     }
@@ -250,6 +264,12 @@ fn torn() -> Vec<Case> {
     spare.retain(|file, _| *file != name(1));
     spare.insert("segment-0000000009.tmp".into(), vec![0; 100]);
     add("new_store_with_a_spare_only", spare, &["S-SPARE"], &[], &[]);
+
+    // A kill while a list was written over: half of the new one beside the old one.
+    let mut files = warm();
+    let half = files[names::WARM][..WarmHeader::LEN + ENTRY_LEN].to_vec();
+    files.insert(names::WARM_TEMPORARY.into(), half);
+    add("warm_list_temporary", files, &["S-SPARE", "S-SCAN"], WARM_LIVE, &["pear"]);
     cases
 }
 
@@ -382,6 +402,10 @@ fn corrupt() -> Vec<Case> {
     files.get_mut(&name(1)).expect("there").truncate(lost - 48);
     zero(&mut files, &name(2), FRONT);
     add("nolink_and_end_missing", files, &["S-NOLINK", "S-SCAN", "V-OLDER"], &[], &["key", "other", "late"]);
+
+    let mut files = warm();
+    flip(&mut files, names::WARM, WarmHeader::LEN + ENTRY_LEN + 3);
+    add("warm_list_flip", files, &["S-SPARE", "S-SCAN", "W-LIST"], WARM_LIVE, &["pear"]);
     cases
 }
 

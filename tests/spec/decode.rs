@@ -11,9 +11,11 @@ use emberlog::format::identity::{COPY_OFFSETS, Identity};
 use emberlog::format::names::{self, FileName};
 use emberlog::format::record::{RecordHeader, RecordKind};
 use emberlog::format::segment::{HEADER_OFFSETS, LINK_OFFSETS, Link, SegmentHeader};
+use emberlog::format::warm::WarmHeader;
 use emberlog::log::scan::{self, Depth, Item};
 use emberlog::recovery::survey::{SegmentSurvey, Survey, Visitor};
 use emberlog::recovery::verdict::{self, RecordFacts, SegmentVerdict};
+use emberlog::recovery::warm_list::WarmList;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -109,6 +111,7 @@ pub(crate) fn decode(files: &Files) -> Result<Decoded, emberlog::Error> {
         "synced_max": survey.synced_max,
         "segments": segments.iter().map(|segment| segment.show(&survey.identity)).collect::<Vec<_>>(),
         "verdicts": show_verdicts(&survey, &events.applied, &segments),
+        "warm_list": show_warm_list(&survey, &disk, files),
     });
     Ok(Decoded { shown, live })
 }
@@ -165,7 +168,35 @@ fn show_verdicts(survey: &Survey, applied: &[usize], segments: &[Segment<'_>]) -
             shown.push(line(finding.label, file, finding.offset));
         }
     }
+    let of_warm_list = survey.findings.iter().filter(|finding| finding.label.starts_with("W-"));
+    shown.extend(of_warm_list.map(|finding| line(finding.label, &finding.file, finding.offset)));
     shown
+}
+
+/// The header by the codec, the entries as an open reads them.
+fn show_warm_list(survey: &Survey, disk: &SimDisk, files: &Files) -> Option<Value> {
+    let (file, found) = (files.get(names::WARM)?, survey.warm.as_ref().expect("the survey saw the file"));
+    let store_id = survey.identity.store_id;
+    let header = WarmHeader::decode(store_id, file.len() as u64, file).ok().map(|header| {
+        json!({
+            "checksum": u32_at(file, 0), "format_version": emberlog::format::FORMAT_VERSION,
+            "entries_crc": header.entries_crc, "required_features": 0, "store_id": hex(&header.store_id),
+            "entry_count": header.entry_count,
+        })
+    });
+    let list = WarmList::open(disk, store_id).ok().map(|list| list.expect("the file is there"));
+    assert_eq!(list.as_ref().map(WarmList::left_count), found.entry_count, "survey and list agree");
+    let entries = list.map(|mut list| {
+        let mut shown = Vec::new();
+        while list.left_count() > 0 {
+            let next = list.next_entries(2).expect("reading works");
+            shown.extend(next.iter().map(|entry| json!({"key_hash": entry.key_hash, "popularity": entry.popularity})));
+        }
+        shown
+    });
+    Some(json!({
+        "file_len": found.file_len, "verified": entries.is_some(), "header": header, "entries": entries,
+    }))
 }
 
 /// A segment of the survey, with its bytes.

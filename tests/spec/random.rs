@@ -4,6 +4,7 @@ use crate::decode::{decode, difference};
 use crate::reader;
 use crate::store::{self, Files, Store, builder, files_of};
 use emberlog::disk::SimDisk;
+use emberlog::format::names;
 use emberlog::{Durability, EntryOptions, MaintenanceBudget};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,6 +56,12 @@ fn random_store(seed: u64) -> Files {
         };
     }
     let mut files = files_of(&disk);
+    if rng.below(3) == 0 {
+        let keys: Vec<String> = (0..rng.below(9)).map(|_| format!("key {}", rng.below(15))).collect();
+        let keys: Vec<(&str, u8)> = keys.iter().map(|key| (key.as_str(), rng.below(4) as u8)).collect();
+        let list = store::warm_list(&files, &keys);
+        files.insert(names::WARM.into(), list);
+    }
     for _ in 0..[0, 0, 1, 1, 2, 5][rng.below(6) as usize] {
         damage(&mut files, &mut rng);
     }
@@ -99,7 +106,7 @@ fn damage(files: &mut Files, rng: &mut Rng) {
     // Headers are few among many bytes of values: half of the damage goes to a place where one begins.
     let starts: Vec<u64> = (0..used.saturating_sub(8))
         .step_by(16)
-        .filter(|&at| matches!(&bytes[at as usize + 4..at as usize + 8], b"EBAT" | b"ESEG" | b"EFTR"))
+        .filter(|&at| matches!(&bytes[at as usize + 4..at as usize + 8], b"EBAT" | b"ESEG" | b"EFTR" | b"EWRM"))
         .collect();
     let at = match starts.get(rng.below(starts.len().max(1) as u64) as usize) {
         Some(&start) if rng.below(2) == 0 => start + rng.below(96),
@@ -148,7 +155,9 @@ fn the_reader_and_the_crate_agree_on_random_stores() {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), seeds.len(), wrong.join("\n"));
     if first.is_none() {
-        for label in ["S-TRUST", "S-SCAN", "S-SPARE", "S-NOLINK", "S-HOLE", "V-KEY", "V-NAMED", "V-OLDER", "V-TORN"] {
+        for label in
+            ["S-TRUST", "S-SCAN", "S-SPARE", "S-NOLINK", "S-HOLE", "V-KEY", "V-NAMED", "V-OLDER", "V-TORN", "W-LIST"]
+        {
             assert!(labels.contains_key(label), "no store shows {label}: {labels:?}");
         }
     }

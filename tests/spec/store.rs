@@ -2,7 +2,9 @@
 
 use emberlog::disk::{Access, Disk as _, SimDisk};
 use emberlog::format::footer::FooterTail;
+use emberlog::format::identity::Identity;
 use emberlog::format::segment::SegmentHeader;
+use emberlog::format::warm::{WarmEntry, WarmHeader};
 use emberlog::log::scan::{self, Depth, Item};
 use emberlog::{Builder, Cache, Durability, Maintenance, MaintenanceBudget, ManualClock};
 use std::collections::BTreeMap;
@@ -113,7 +115,7 @@ pub(crate) fn items(files: &Files, number: u32) -> Vec<Item> {
 }
 
 pub(crate) fn header(files: &Files, number: u32) -> SegmentHeader {
-    let identity = emberlog::format::identity::Identity::decode_file(&files["identity"]).expect("a sound identity");
+    let identity = Identity::decode_file(&files["identity"]).expect("a sound identity");
     SegmentHeader::decode_either(identity.store_id, &files[&name(number)]).expect("a sound segment header")
 }
 
@@ -130,6 +132,24 @@ pub(crate) fn batch_offsets(files: &Files, number: u32, with_records: bool) -> V
         _ => None,
     };
     items(files, number).into_iter().filter_map(offset).collect()
+}
+
+/// A warm list of this store that names these keys.
+pub(crate) fn warm_list(files: &Files, keys: &[(&str, u8)]) -> Vec<u8> {
+    let identity = Identity::decode_file(&files["identity"]).expect("a sound identity");
+    let (store_id, salt) = (identity.store_id, identity.hash_salt);
+    let entry = |&(key, popularity): &(&str, u8)| {
+        let key_hash = xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), salt);
+        WarmEntry { key_hash, popularity }.encode()
+    };
+    let entries: Vec<u8> = keys.iter().flat_map(entry).collect();
+    // As the page says it.
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&store_id);
+    hasher.update(&(WarmHeader::LEN as u64).to_le_bytes());
+    hasher.update(&entries);
+    let header = WarmHeader { store_id, entry_count: keys.len() as u64, entries_crc: hasher.finalize() };
+    [header.encode().as_slice(), &entries].concat()
 }
 
 /// Flips one bit.

@@ -45,6 +45,18 @@ fn closed_store() -> (TempDir, PathBuf) {
     (place, path)
 }
 
+/// A golden store of the specification.
+fn golden(name: &str) -> (TempDir, PathBuf) {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("store");
+    std::fs::create_dir(&path).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../format-spec/golden/v1").join(name);
+    for (file, bytes) in content(&source) {
+        std::fs::write(path.join(file.file_name().unwrap()), bytes).unwrap();
+    }
+    (place, path)
+}
+
 fn emberlog(command: &str, path: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_emberlog")).args([command, "--json"]).arg(path).output().unwrap()
 }
@@ -288,6 +300,87 @@ fn a_torn_tail_is_a_note_and_no_damage() {
 }
 
 #[test]
+fn a_warm_list_is_counted_and_is_no_damage() {
+    let (_place, path) = golden("valid/warm_list");
+    let (code, report) = run("inspect", &path);
+    assert_eq!((code, &report["damage_count"]), (0, &Value::from(0)), "{report:#}");
+    let warm = &report["warm_list"];
+    assert_eq!((&warm["keys"], &warm["verifies"]), (&Value::from(5), &Value::from(true)), "{report:#}");
+    assert_eq!(warm["length_bytes"], 64 + 5 * 12);
+    let with_list = (report["space"]["allocated_bytes"].as_u64(), warm["allocated_bytes"].as_u64());
+    let (code, whole) = run("verify", &path);
+    assert_eq!(
+        (code, &whole["sound"], &whole["foreign"]),
+        (0, &Value::from(true), &serde_json::json!([])),
+        "{whole:#}"
+    );
+
+    std::fs::remove_file(path.join("warm")).unwrap();
+    let (code, report) = run("inspect", &path);
+    assert_eq!((code, &report["warm_list"]), (0, &Value::Null), "{report:#}");
+    let without = report["space"]["allocated_bytes"].as_u64().unwrap();
+    assert_eq!(with_list.0.unwrap(), without + with_list.1.unwrap(), "its room is counted");
+    let (_, rest) = run("verify", &path);
+    let bytes = |report: &Value| report["totals"]["file_bytes"].as_u64().unwrap();
+    assert_eq!(bytes(&whole), bytes(&rest) + 64 + 5 * 12);
+
+    let (_place, path) = golden("torn/warm_list_temporary");
+    let (code, report) = run("verify", &path);
+    assert_eq!(code, 0, "{report:#}");
+    assert!(report["notes"].as_array().unwrap().iter().any(|note| note["file"] == "warm.tmp"), "{report:#}");
+}
+
+#[test]
+fn a_warm_list_that_does_not_verify_is_damage_that_costs_no_key() {
+    let (_place, path) = golden("valid/warm_list");
+    let (_, sound) = run("inspect", &path);
+    let whole = std::fs::read(path.join("warm")).unwrap();
+    let later = {
+        let mut bytes = whole.clone();
+        bytes[8] = 2;
+        bytes
+    };
+    let flipped_entry = {
+        let mut bytes = whole.clone();
+        bytes[64 + 20] ^= 1;
+        bytes
+    };
+    let longer = [whole.as_slice(), b"x"].concat();
+    for (what, bytes, offset, len, structure) in [
+        ("an entry", flipped_entry, 64, 60, "warm entries"),
+        ("the header", later, 0, 64, "warm header"),
+        ("too short", whole[..100].to_vec(), 0, 64, "warm header"),
+        ("not even a header", whole[..10].to_vec(), 0, 64, "warm header"),
+        ("too long", longer, 0, 64, "warm header"),
+        ("nothing in it", Vec::new(), 0, 64, "warm header"),
+    ] {
+        std::fs::write(path.join("warm"), bytes).unwrap();
+        for command in ["inspect", "verify"] {
+            let (code, report) = run(command, &path);
+            assert_eq!((code, &report["damage_count"]), (1, &Value::from(1)), "{what}: {report:#}");
+            let damage = &report["damage"][0];
+            assert_eq!(
+                (&damage["file"], &damage["structure"]),
+                (&"warm".into(), &structure.into()),
+                "{what}: {damage:#}"
+            );
+            assert_eq!((&damage["offset"], &damage["len_bytes"]), (&offset.into(), &len.into()), "{what}: {damage:#}");
+            assert_eq!(damage["verdict"]["label"], "W-LIST", "{what}");
+            assert_eq!(damage["verdict"]["sentence"], "memory starts empty; nothing is forgotten", "{what}");
+            for key in ["expected", "found"] {
+                assert!(!damage[key].as_str().unwrap().is_empty(), "{what}: {damage:#}");
+            }
+        }
+        let (_, report) = run("inspect", &path);
+        assert_eq!(report["entries"], sound["entries"], "{what}");
+        let warm = &report["warm_list"];
+        assert_eq!((&warm["keys"], &warm["verifies"]), (&Value::Null, &Value::from(false)), "{what}: {report:#}");
+    }
+    std::fs::write(path.join("warm"), whole).unwrap();
+    assert_eq!(run("verify", &path).0, 0, "written back");
+}
+
+#[test]
 fn a_lost_identity_is_damage() {
     let (_place, path) = closed_store();
     let identity = std::fs::read(path.join("identity")).unwrap();
@@ -385,5 +478,15 @@ fn the_pages_for_people_are_tables_that_fit() {
             assert!(page.contains(word), "{word:?} is not in:\n{page}");
         }
         assert!(page.lines().all(|line| line.chars().count() <= 140), "{page}");
+    }
+    for (store, words) in [
+        ("valid/basic", "warm     no list"),
+        ("valid/warm_list", "warm     5 keys that memory held, in a list of 124 B that verifies"),
+        ("corrupt/warm_list_flip", "warm     a list of 124 B that does not verify"),
+    ] {
+        let (_place, path) = golden(store);
+        let output = Command::new(env!("CARGO_BIN_EXE_emberlog")).arg("inspect").arg(&path).output().unwrap();
+        let page = String::from_utf8(output.stdout).unwrap();
+        assert!(page.lines().any(|line| line.trim_start().starts_with(words)), "{words:?} is not in:\n{page}");
     }
 }

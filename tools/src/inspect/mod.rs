@@ -13,6 +13,7 @@ use emberlog::format::names;
 use emberlog::format::segment::DATA_START;
 use emberlog::recovery::survey::{SegmentSurvey, Survey};
 use emberlog::recovery::verdict::SegmentVerdict;
+use emberlog::recovery::warm_list::WarmSurvey;
 use emberlog::{Clock, SystemClock};
 use serde::Serialize;
 
@@ -67,6 +68,8 @@ struct Report {
     space: Space,
     entries: Entries,
     log: LogReport,
+    /// What memory held; `null` if no file says so.
+    warm_list: Option<WarmListReport>,
     damage_count: u64,
     damage: Vec<Damage>,
     notes: Vec<Damage>,
@@ -191,6 +194,16 @@ struct LogReport {
 }
 
 #[derive(Debug, Serialize)]
+struct WarmListReport {
+    /// Whether it would be used.
+    verifies: bool,
+    /// Keys that it names; `null` if it does not verify.
+    keys: Option<u64>,
+    length_bytes: u64,
+    allocated_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
 struct End {
     segment: u32,
     offset: u32,
@@ -215,6 +228,7 @@ fn read(view: &View) -> Result<Pass<Report>, Failure> {
         expired += share.expired_count;
         segments.push(SegmentReport::new(segment, &share, now_s));
     }
+    space.allocated_bytes += survey.warm.as_ref().map_or(0, |warm| warm.allocated_bytes);
     let others = [names::IDENTITY, names::LOCK].into_iter().chain(survey.temporaries.iter().map(String::as_str));
     for name in others {
         // The lock file may be missing, and what is unfinished may just have been finished.
@@ -240,6 +254,7 @@ fn read(view: &View) -> Result<Pass<Report>, Failure> {
         space,
         entries,
         log: LogReport::new(&survey),
+        warm_list: survey.warm.as_ref().map(WarmListReport::new),
         damage_count: 0,
         damage: Vec::new(),
         notes: Vec::new(),
@@ -271,6 +286,13 @@ impl LogReport {
         });
         let (synced_max, clock_mark_s, events) = (survey.synced_max, survey.clock_mark_s, survey.event_count);
         LogReport { synced_max, clock_mark_s, events, end }
+    }
+}
+
+impl WarmListReport {
+    fn new(warm: &WarmSurvey) -> WarmListReport {
+        let WarmSurvey { file_len, allocated_bytes, entry_count } = *warm;
+        WarmListReport { verifies: entry_count.is_some(), keys: entry_count, length_bytes: file_len, allocated_bytes }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Report, SegmentReport, State};
+use super::{Report, SegmentReport, State, WarmListReport};
 use crate::store::{show_age, show_date};
 use crate::units::{show_bytes, show_count};
 
@@ -99,7 +99,17 @@ impl Report {
             show_count(entries.puts),
             show_count(entries.tombstones),
             show_count(entries.clears),
-        )
+        )?;
+        match &self.warm_list {
+            None => writeln!(f, "  warm     no list of what memory held"),
+            Some(WarmListReport { keys: Some(keys), length_bytes, .. }) => {
+                let (keys, len) = (show_count(*keys), show_bytes(*length_bytes));
+                writeln!(f, "  warm     {keys} keys that memory held, in a list of {len} that verifies")
+            }
+            Some(WarmListReport { keys: None, length_bytes, .. }) => {
+                writeln!(f, "  warm     a list of {} that does not verify", show_bytes(*length_bytes))
+            }
+        }
     }
 
     fn fmt_findings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

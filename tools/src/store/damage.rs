@@ -6,8 +6,9 @@ use std::fmt;
 use emberlog::disk::{Access, Disk};
 use emberlog::format::batch::BatchHeader;
 use emberlog::format::record::RecordHeader;
+use emberlog::format::warm::WarmHeader;
 use emberlog::format::{DecodeError, Fault};
-use emberlog::recovery::survey::{Finding, SegmentSurvey};
+use emberlog::recovery::survey::{Finding, SegmentSurvey, Survey};
 use serde::Serialize;
 
 use crate::units::show_count;
@@ -39,6 +40,7 @@ impl Verdict {
                 "where it stands in the log is not known: all older is forgotten if it was durable, else it goes"
             }
             "S-SPLIT" => "it follows another segment than is there: all that is older is forgotten",
+            "W-LIST" => "memory starts empty; nothing is forgotten",
             "S-STALE" => "left over beyond an end of the log: it is removed",
             _ => "",
         };
@@ -97,16 +99,22 @@ impl Damage {
     }
 
     /// What the survey found.
-    pub(crate) fn from_finding(disk: &dyn Disk, segments: &[SegmentSurvey], finding: &Finding) -> Damage {
+    pub(crate) fn from_finding(disk: &dyn Disk, survey: &Survey, finding: &Finding) -> Damage {
         let verdict = Verdict::of(finding.label);
-        let segment = segments.iter().find(|segment| segment.file == finding.file);
+        let warm_len = survey.warm.as_ref().map_or(0, |warm| warm.file_len);
+        let segment = survey.segments.iter().find(|segment| segment.file == finding.file);
         let Some(error) = finding.cause else {
             let found = finding.what.split_once("; ").map_or(&*finding.what, |(found, _)| found);
+            if finding.label == "W-LIST" {
+                return Damage::said(&finding.file, warm_len, ("warm list", "a file that can be read", found), verdict);
+            }
             let len = segment.map_or(0, |segment| segment.file_len);
             return Damage::said(&finding.file, len, ("segment", "a segment of the chain", found), verdict);
         };
         let len = match error.structure {
             "batch header" => BatchHeader::LEN as u64,
+            "warm header" => WarmHeader::LEN as u64,
+            "warm entries" => warm_len.saturating_sub(finding.offset),
             "record payload" => segment
                 .and_then(|segment| record_len(disk, segment, finding.offset))
                 .unwrap_or(RecordHeader::LEN as u64),

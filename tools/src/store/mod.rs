@@ -123,7 +123,7 @@ pub(crate) fn survey(view: &View, visitor: &mut dyn Visitor) -> Result<Pass<Surv
     let (mut damage, mut notes) = (DamageList::default(), DamageList::default());
     for finding in &survey.findings {
         let list = if finding.damage { &mut damage } else { &mut notes };
-        list.push(Damage::from_finding(view, &survey.segments, finding));
+        list.push(Damage::from_finding(view, &survey, finding));
     }
     damage.count_at_least(survey.damage_count);
     for segment in survey.segments.iter().filter(|segment| segment.verdict == SegmentVerdict::Spare) {

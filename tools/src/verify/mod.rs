@@ -1,6 +1,6 @@
 //! `emberlog verify`: every checksum of a directory.
 //!
-//! Knows: what is checked by whom. The survey says what recovery would do and walks the unsealed segments; `copies` looks at what is written twice, `footers` at
+//! Knows: what is checked by whom. The survey says what recovery would do, walks the unsealed segments and reads the warm list; `copies` looks at what is written twice, `footers` at
 //! footers that are missing, `sealed` at every record of a sealed segment.
 
 mod copies;
@@ -117,6 +117,7 @@ fn read(view: &View) -> Result<Pass<(Vec<String>, Totals)>, Failure> {
     let Pass { value: survey, damage: found, mut notes } = store::survey(view, &mut Ignore)?;
     damage.append(found);
     let mut totals = Totals { file_bytes: emberlog::format::identity::FILE_LEN, ..Totals::default() };
+    totals.file_bytes += survey.warm.as_ref().map_or(0, |warm| warm.file_len);
     let store_id = survey.identity.store_id;
     for (index, segment) in survey.segments.iter().enumerate() {
         let file = view.open(&segment.file, Access::Read)?;
