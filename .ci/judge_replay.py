@@ -10,23 +10,19 @@ import sys
 
 MEMORY_SLACK_BYTES = 8 << 20
 HIT_RATIO_LOSS_MAX = 0.005
-# The flat generated workload fills the small disk to the brim: a kill may lose the append buffer, 1 MiB of 32, so 3 % of its hits (0.3), and its
-# short window of 30,000 requests adds noise of 0.0026. The real traces are held to the limit above.
-HIT_RATIO_LOSS_MAX_GENERATED = 0.02
 # A trace that accepts this many times the disk budget has to have retired segments.
 TURNOVER_MIN = 1.0
 SHORT_TRACE_REQUESTS = 100_000
 
 
-def broken(name, report):
+def broken(report):
     """Promises that a report shows to be broken, as sentences."""
     restart = report["restart"]
     for key in ("wrong_values", "stale_values", "resurrected"):
         if report[key] != 0:
             yield f"{key} is {report[key]}"
     loss = restart["hit_ratio_control"] - restart["hit_ratio_after"]
-    loss_max = HIT_RATIO_LOSS_MAX_GENERATED if name.startswith("generated_") else HIT_RATIO_LOSS_MAX
-    if loss > loss_max:
+    if loss > HIT_RATIO_LOSS_MAX:
         yield f"hit_ratio_after is {loss:.4f} below hit_ratio_control"
     if report["peak_anonymous_bytes"] > report["memory_bytes"] + MEMORY_SLACK_BYTES:
         yield f"peak_anonymous_bytes {report['peak_anonymous_bytes']} exceeds {report['memory_bytes']} + 8 MiB"
@@ -55,7 +51,7 @@ def judge(folder):
         name, budget, how, _ = path.name.split(".")
         report = json.loads(path.read_text())
         restart = report["restart"]
-        complaints = list(broken(name, report))
+        complaints = list(broken(report))
         retired_count += report["segments_retired"]
         bad += [f"{name}, {budget} budgets, {how}: {complaint}" for complaint in complaints]
         ratios = [report["hit_ratio"], *(restart[f"hit_ratio_{when}"] for when in ("before", "after", "control"))]

@@ -17,14 +17,14 @@ use std::io;
 const STEP_COUNT: usize = 512;
 /// Memory that writing a list takes.
 pub(crate) const WORKING_BYTES: u64 = (STEP_COUNT * (ENTRY_LEN + size_of::<WarmEntry>())) as u64;
-/// A list takes at most this share of the disk budget.
+/// A list is at most this share of the disk budget long.
 const SHARE_OF_DISK: u64 = 64;
 /// What a file may take beyond its length: the last block, and an extent block of the file system.
 const SLACK_BYTES: u64 = 8192;
 
 /// Most bytes that a list may take on disk.
 pub(crate) fn list_bytes_max(disk_bytes: u64) -> u64 {
-    disk_bytes / SHARE_OF_DISK
+    disk_bytes / SHARE_OF_DISK + SLACK_BYTES
 }
 
 /// The list of one store, and when the next one is due.
@@ -74,9 +74,7 @@ impl Warm {
         // Whatever comes of it, the next is due later.
         state.written_at_bytes = now_bytes;
         let shard_count = shards.iter().count() as u64;
-        let shard_max = (list_bytes_max(budget.limit_bytes()).saturating_sub(SLACK_BYTES) / ENTRY_LEN as u64)
-            .min(ENTRY_COUNT_MAX)
-            / shard_count;
+        let shard_max = (budget.limit_bytes() / SHARE_OF_DISK / ENTRY_LEN as u64).min(ENTRY_COUNT_MAX) / shard_count;
         let wanted = shards.iter().map(|(shard, _)| shard.read().memory.len().min(shard_max)).sum();
         let bytes = list_len(wanted).next_multiple_of(4096) + SLACK_BYTES;
         let mut charge = budget.try_charge(bytes);
