@@ -15,4 +15,5 @@ mod oracle;
 mod regressions;
 mod support;
 mod truncate;
+mod warm;
 mod world;
