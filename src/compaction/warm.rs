@@ -191,7 +191,7 @@ fn write_entries(
 #[cfg(all(test, not(emberlog_loom)))]
 mod tests {
     use super::*;
-    use crate::disk::SimDisk;
+    use crate::disk::{SimCause, SimDisk, SimFault, SimOp};
     use crate::hash::key_hash;
     use crate::recovery::warm_list::WarmList;
     use crate::shard::memory::MemoryPlan;
@@ -254,10 +254,15 @@ mod tests {
                 let others = budget.try_charge(budget.limit_bytes() - budget.used_bytes() - free).expect("it is free");
                 let written = warm.write(&shards, &disk, &budget, STORE_ID, is_end);
                 let list = listed(&disk);
+                let needed = list_len(900).next_multiple_of(4096) + SLACK_BYTES;
+                assert_eq!(
+                    written > 0,
+                    free + if is_end { old_bytes } else { 0 } >= needed,
+                    "{free} bytes free, end: {is_end}"
+                );
                 if written > 0 {
                     assert_eq!((list.len(), list_len(900)), (900, written), "{free} bytes free, end: {is_end}");
-                    // With the old one's room alone it is written only after that one is gone.
-                    *(if disk.used_bytes() <= free { &mut beside } else { &mut instead }) += 1;
+                    *(if free >= needed { &mut beside } else { &mut instead }) += 1;
                 } else {
                     assert!(list == old, "{free} bytes free, end: {is_end}: no new one, so the old one stays");
                     assert_eq!(disk.used_bytes(), old_bytes);
@@ -268,6 +273,24 @@ mod tests {
             }
         }
         assert!(beside > 20 && instead > 0 && kept > 10, "{beside} beside the old one, {instead} instead, {kept} kept");
+    }
+
+    #[test]
+    fn an_old_list_that_cannot_be_removed_for_a_new_one_stays_and_stays_charged() {
+        let (shards, disk, budget) = (shards(1, 700), SimDisk::new(1), Budget::new(64 << 20));
+        let warm = Warm::new(&shards, None);
+        assert!(warm.write(&shards, &disk, &budget, STORE_ID, false) > 0);
+        let (old, old_bytes) = (listed(&disk), disk.used_bytes());
+        let free = old_bytes;
+        let others = budget.try_charge(budget.limit_bytes() - budget.used_bytes() - free).expect("it is free");
+        (0..200).for_each(|n| promote(&shards, 1_000_000 + n));
+        disk.fail_nth(SimOp::Unlink, 1, SimFault::once(SimCause::Io));
+        assert_eq!(warm.write(&shards, &disk, &budget, STORE_ID, true), 0, "there is no room beside it");
+        assert!(listed(&disk) == old, "it is as it was");
+        assert_eq!(budget.used_bytes(), others.bytes() + old_bytes);
+        drop(others);
+        promote(&shards, 2_000_000);
+        assert_eq!(warm.write(&shards, &disk, &budget, STORE_ID, true), 0, "a failure ends the list");
     }
 
     #[test]

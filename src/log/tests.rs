@@ -21,7 +21,10 @@ fn plan(keeps_room: bool) -> LogPlan {
 
 /// A log that is empty, in a budget of this many segments.
 fn log(keeps_room: bool, segment_count: u64) -> Log {
-    let plan = plan(keeps_room);
+    log_of(plan(keeps_room), segment_count)
+}
+
+fn log_of(plan: LogPlan, segment_count: u64) -> Log {
     let identity = Identity {
         format_version: FORMAT_VERSION,
         required_features: 0,
@@ -53,8 +56,11 @@ fn fill(log: &Log) -> u64 {
 
 /// The same with records that are appended again.
 fn fill_again(log: &Log) -> u64 {
+    let idle = std::cell::Cell::new(0);
     let write = || {
-        log.write_step().expect("a sound disk");
+        let wrote = log.write_step().expect("a sound disk");
+        idle.set(if wrote { 0 } else { idle.get() + 1 });
+        assert!(idle.get() < 100, "it waits for room that nobody makes");
     };
     let mut bytes = 0;
     while let Some(room) = log.reserve_ahead(header().record_len(), Some(&write)) {
@@ -138,6 +144,16 @@ fn a_spare_ends_the_keeping_of_room_until_the_log_has_moved_into_it() {
     assert!(is_about(values, segment * 3 / 2), "{values} bytes of values");
     let again = fill_again(&log);
     assert!(is_about(again, segment / 2), "{again} bytes again");
+}
+
+#[test]
+fn a_value_of_more_than_half_a_segment_waits_for_no_more_than_the_spare() {
+    let log = log_of(LogPlan { buffer_bytes: 256 << 10, ..plan(true) }, 2);
+    let len = u64::from(SEGMENT_LEN_BYTES) * 3 / 4;
+    assert!(log.try_reserve(Class::Value, len).is_some(), "the budget has room");
+    log.prepare_step().expect("a sound disk");
+    assert!(log.is_budget_low());
+    assert!(log.try_reserve(Class::Value, len).is_some(), "so has the spare");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod bad_input;
 mod bitflip;
 mod budget;
+mod close;
 mod damage;
 mod io_errors;
 mod model;
@@ -16,4 +17,5 @@ mod regressions;
 mod support;
 mod truncate;
 mod warm;
+mod warm_faults;
 mod world;
