@@ -14,6 +14,7 @@ mod io_errors;
 mod model;
 mod oracle;
 mod regressions;
+mod repair;
 mod support;
 mod truncate;
 mod warm;

@@ -135,6 +135,41 @@ fn what_was_hot_is_in_memory_again_after_a_close_and_after_a_crash() {
 }
 
 #[test]
+fn what_was_asked_for_before_it_was_read_back_is_read_once() {
+    let (setup, disk, clock) = (setup(), SimDisk::new(1), clock());
+    let cache = open(&setup, &disk, &clock, 1);
+    heat(&cache);
+    cache.close().expect("a sound disk is closed");
+    let cache = open(&setup, &disk, &clock, 2);
+    assert_eq!(hits(&cache, (0..10).map(hot)), (0, 10));
+    assert!(cache.insert(hot(10), "newer").is_stored() && cache.remove(hot(11)));
+    maintain(&cache);
+    let memory = cache.stats().memory;
+    assert_eq!((memory.promotions, memory.restored), (10, u64::from(HOT_COUNT) - 12));
+    assert_eq!(memory.entries, u64::from(HOT_COUNT) - 1);
+    assert_eq!(cache.get(hot(10)).as_deref(), Some(b"newer".as_slice()));
+    assert_eq!(cache.get(hot(11)), None);
+    cache.validate();
+}
+
+#[test]
+fn a_close_before_the_list_was_read_back_keeps_it() {
+    let (setup, disk, clock) = (setup(), SimDisk::new(1), clock());
+    let cache = open(&setup, &disk, &clock, 1);
+    heat(&cache);
+    cache.close().expect("a sound disk is closed");
+    let list = disk.read_file(WARM);
+    let cache = open(&setup, &disk, &clock, 2);
+    assert_eq!(hits(&cache, (0..3).map(cold)), (0, 3));
+    assert!(cache.stats().memory.entries > 0, "memory has something to write down");
+    cache.close().expect("a sound disk is closed");
+    assert!(disk.read_file(WARM) == list, "the old list knows more");
+    let cache = open(&setup, &disk, &clock, 3);
+    maintain(&cache);
+    assert_eq!(cache.stats().memory.restored, HOT_COUNT.into());
+}
+
+#[test]
 fn a_power_cut_leaves_a_list_or_none() {
     let (setup, disk, clock) = (setup(), SimDisk::new(1), clock());
     let cache = open(&setup, &disk, &clock, 1);
