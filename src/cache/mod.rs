@@ -7,6 +7,8 @@ mod open;
 mod outcome;
 mod plan;
 mod snapshot;
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests;
 
 pub use builder::{Builder, Durability, Maintenance, ReadMode, WhenBehind};
 pub use outcome::{EntryOptions, InsertOutcome, Maintained, MaintenanceBudget, Refusal, TierOutcome};

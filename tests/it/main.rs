@@ -8,11 +8,15 @@
 mod bad_input;
 mod bitflip;
 mod budget;
+mod close;
 mod damage;
 mod io_errors;
 mod model;
 mod oracle;
 mod regressions;
+mod repair;
 mod support;
 mod truncate;
+mod warm;
+mod warm_faults;
 mod world;

@@ -1,0 +1,186 @@
+//! Tests that look behind the cache: what is owed to the log, and what a restart knows of popularity.
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::disk::SimDisk;
+use crate::format::names::WARM;
+use crate::hash::key_hash;
+use crate::sync::{Ordering, PlainArc};
+use std::time::Duration;
+
+fn open(memory_bytes: u64, disk: &SimDisk, clock: &PlainArc<ManualClock>, seed: u64) -> Cache {
+    let settings =
+        Cache::builder().memory_bytes(memory_bytes).disk_bytes(8 << 20).shards(1).segment_len_bytes(64 << 10);
+    let settings =
+        settings.maintenance(Maintenance::Manual).random_seed(seed).shared_clock(PlainArc::<ManualClock>::clone(clock));
+    settings.open_on(PlainArc::new(disk.clone())).expect("the store opens")
+}
+
+fn clock() -> PlainArc<ManualClock> {
+    PlainArc::new(ManualClock::new(1_700_000_000_000))
+}
+
+fn maintain(cache: &Cache) {
+    let budget = MaintenanceBudget { steps_max: 10_000, ..MaintenanceBudget::default() };
+    assert!(!cache.maintain(budget).expect("a sound disk is maintained").more);
+}
+
+fn key(number: u32) -> String {
+    format!("key-{number}")
+}
+
+fn value(number: u32) -> Vec<u8> {
+    key(number).bytes().cycle().take(1000).collect()
+}
+
+fn is_in_log(cache: &Cache, number: u32) -> bool {
+    let hash = key_hash(cache.core().salt, key(number).as_bytes());
+    cache.core().shards.read(hash).index_find(hash).is_some()
+}
+
+fn is_in_memory(cache: &Cache, number: u32) -> bool {
+    let (key, core) = (key(number), cache.core());
+    let hash = key_hash(core.salt, key.as_bytes());
+    core.shards.read(hash).memory.holds(hash, key.as_bytes())
+}
+
+/// Lets the oldest segment go as if the index were full: nothing of it is appended again at once. Returns the keys that it cost the log.
+fn retire_for_index(cache: &Cache) -> Vec<u32> {
+    let before: Vec<u32> = (0..400).filter(|&number| is_in_log(cache, number)).collect();
+    cache.core().index_crowded.store(true, Ordering::Relaxed);
+    assert!(cache.core().relieve_index().expect("a sound disk"), "a segment goes");
+    let lost: Vec<u32> = before.into_iter().filter(|&number| !is_in_log(cache, number)).collect();
+    assert!(lost.len() > 20 && lost.iter().all(|&number| is_in_memory(cache, number)), "{lost:?}");
+    lost
+}
+
+/// What a kill leaves, opened.
+fn after_kill(cache: &Cache, disk: &SimDisk, clock: &PlainArc<ManualClock>) -> Cache {
+    cache.flush().expect("a sound disk is flushed");
+    open(4 << 20, &disk.after_kill(), clock, 2)
+}
+
+/// A store whose memory holds all of its 400 values, in several segments.
+fn filled(disk: &SimDisk, clock: &PlainArc<ManualClock>) -> Cache {
+    let cache = open(4 << 20, disk, clock, 1);
+    for number in 0..400 {
+        let options = if number % 10 == 3 {
+            EntryOptions::new().time_to_live(Duration::from_secs(50))
+        } else {
+            EntryOptions::new()
+        };
+        cache.insert_with(key(number), value(number), options);
+    }
+    maintain(&cache);
+    assert!((0..400).all(|number| is_in_memory(&cache, number) && is_in_log(&cache, number)));
+    cache
+}
+
+#[test]
+fn what_memory_holds_and_the_log_lost_is_appended_again_and_survives_a_crash() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let cache = filled(&disk, &clock);
+    let lost = retire_for_index(&cache);
+    let crashed = after_kill(&cache, &disk, &clock);
+    assert!(lost.iter().all(|&number| crashed.get(key(number)).is_none()), "a crash at this point takes them");
+    maintain(&cache);
+    assert!(lost.iter().all(|&number| is_in_log(&cache, number)), "they are in the log again");
+    let core = cache.core();
+    let record_len = crate::format::record::RecordHeader::put(0, key(10).as_bytes(), &value(10), 0).record_len();
+    assert!(core.compaction.owed_paid_bytes.get().abs_diff(lost.len() as u64 * record_len) < 16 * lost.len() as u64);
+    assert_eq!(core.compaction.dropped_live_count.get(), 0, "nothing was lost");
+    cache.validate();
+    let crashed = after_kill(&cache, &disk, &clock);
+    for &number in &lost {
+        assert_eq!(crashed.get(key(number)).as_deref(), Some(value(number).as_slice()), "key {number}");
+    }
+    clock.advance(Duration::from_secs(51));
+    for &number in &lost {
+        assert_eq!(crashed.get(key(number)).is_some(), number % 10 != 3, "key {number} expires when it did");
+    }
+}
+
+#[test]
+fn what_was_removed_overwritten_or_evicted_meanwhile_is_owed_no_more() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let cache = filled(&disk, &clock);
+    let lost = retire_for_index(&cache);
+    let core = cache.core();
+    let expiring: Vec<u32> = lost.iter().copied().filter(|number| number % 10 == 3).collect();
+    let others: Vec<u32> = lost.iter().copied().filter(|number| number % 10 != 3).collect();
+    let (removed, overwritten, evicted) = (others[0], others[1], others[2]);
+    assert!(cache.remove(key(removed)));
+    cache.insert(key(overwritten), "newer");
+    let hash = key_hash(core.salt, key(evicted).as_bytes());
+    core.shards.write(hash).memory.remove(hash, key(evicted).as_bytes());
+    clock.advance(Duration::from_secs(51));
+    assert!(!expiring.is_empty());
+    maintain(&cache);
+    // It cannot be told any more that one of them was removed.
+    assert_eq!(core.compaction.dropped_live_count.get(), 2, "the evicted one is counted, and the removed one");
+    for &number in &expiring {
+        assert!(!is_in_log(&cache, number), "key {number} has expired");
+    }
+    let crashed = after_kill(&cache, &disk, &clock);
+    assert_eq!((crashed.get(key(removed)), crashed.get(key(evicted))), (None, None));
+    assert_eq!(crashed.get(key(overwritten)).as_deref(), Some(b"newer".as_slice()));
+    assert!(others[3..].iter().all(|&number| crashed.get(key(number)).as_deref() == Some(&value(number)[..])));
+}
+
+#[test]
+fn what_is_owed_is_paid_within_a_quarter_of_what_requests_brought() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let cache = filled(&disk, &clock);
+    let core = cache.core();
+    let log = core.log.as_ref().expect("with a disk tier");
+    let lost: Vec<u32> = (0..3).flat_map(|_| retire_for_index(&cache)).collect();
+    maintain(&cache);
+    let paid = |cache: &Cache| lost.iter().filter(|&&number| is_in_log(cache, number)).count();
+    let is_within = || {
+        let most = log.counters.accepted_bytes.get() / 4 + 1100;
+        core.compaction.owed_paid_bytes.get() <= most
+    };
+    let first = paid(&cache);
+    assert!(first > 20 && first < lost.len() && is_within(), "{first} of {} are paid", lost.len());
+    // More comes in, so more may be paid; in the end all is.
+    for number in 1000..1000 + 4 * lost.len() as u32 {
+        cache.insert(key(number), value(number));
+    }
+    maintain(&cache);
+    assert!(is_within());
+    assert_eq!((paid(&cache), core.compaction.dropped_live_count.get()), (lost.len(), 0));
+    cache.validate();
+}
+
+#[test]
+fn the_first_hit_on_disk_promotes_after_a_restart_and_the_second_before() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let cache = open(1 << 20, &disk, &clock, 1);
+    let mut next = 0;
+    let fill = |cache: &Cache, next: &mut u32| {
+        let evicted = cache.stats().memory.evicted;
+        while cache.stats().memory.evicted < evicted + 100 {
+            cache.insert(key(*next), value(*next));
+            *next += 1;
+        }
+    };
+    fill(&cache, &mut next);
+    let promotions = |cache: &Cache| cache.stats().memory.promotions;
+    let evicted: Vec<u32> =
+        (0..next).filter(|&number| !is_in_memory(&cache, number) && is_in_log(&cache, number)).collect();
+    let (one, other) = (evicted[0], evicted[1]);
+    assert!(cache.get(key(one)).is_some());
+    assert_eq!((promotions(&cache), is_in_memory(&cache, one)), (0, false), "just evicted: one hit is not enough");
+    assert!(cache.get(key(one)).is_some());
+    assert_eq!((promotions(&cache), is_in_memory(&cache, one)), (1, true), "two are");
+
+    cache.flush().expect("a sound disk is flushed");
+    let left = disk.after_kill();
+    left.remove_file(WARM);
+    let reopened = open(1 << 20, &left, &clock, 2);
+    // No more room to spare in memory, as that would promote as well.
+    fill(&reopened, &mut next);
+    assert_eq!((promotions(&reopened), is_in_memory(&reopened, other)), (0, false));
+    assert!(reopened.get(key(other)).is_some());
+    assert_eq!((promotions(&reopened), is_in_memory(&reopened, other)), (1, true), "the first hit promotes");
+}
