@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::disk::SimDisk;
+use crate::disk::{SimCause, SimDisk, SimFault, SimOp};
 use crate::format::names::WARM;
 use crate::hash::key_hash;
 use crate::sync::{Ordering, PlainArc};
@@ -183,4 +183,63 @@ fn the_first_hit_on_disk_promotes_after_a_restart_and_the_second_before() {
     assert_eq!((promotions(&reopened), is_in_memory(&reopened, other)), (0, false));
     assert!(reopened.get(key(other)).is_some());
     assert_eq!((promotions(&reopened), is_in_memory(&reopened, other)), (1, true), "the first hit promotes");
+}
+
+/// A file system that refuses new segments from some moment on: close ends all the same, and does not let the log go for a spare.
+#[test]
+fn a_close_without_room_for_a_spare_ends_and_keeps_the_log() {
+    let (mut refused, mut kept) = (0, 0);
+    for value_len in (200..520).step_by(8) {
+        let disk = SimDisk::new(value_len);
+        let settings = Cache::builder().memory_bytes(8 << 20).disk_bytes(8 << 20).segment_len_bytes(256 << 10);
+        let cache = settings.open_on(PlainArc::new(disk.clone())).expect("an empty disk");
+        let value = vec![7; value_len as usize];
+        for number in 0..(10 << 20) / value_len {
+            cache.insert(number.to_le_bytes(), &value);
+        }
+        let before = cache.stats().disk.expect("with a disk tier").segments;
+        disk.fail_nth(SimOp::Allocate, 1, SimFault::forever(SimCause::Full));
+        let (done, ended) = std::sync::mpsc::channel();
+        let closing = cache.clone();
+        let thread = std::thread::spawn(move || done.send((closing.close().is_ok(), closing.stats())));
+        // Not a measure of time: without an end there is nothing else to wait for.
+        let (is_ok, stats) =
+            ended.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{value_len}: close hangs"));
+        assert!(thread.join().is_ok_and(|sent| sent.is_ok()), "{value_len}");
+        let disk_stats = stats.disk.expect("with a disk tier");
+        refused += u32::from(disk_stats.segments < before);
+        kept += u32::from(is_ok);
+        // A quarter for what memory holds, eight for the spare, and what maintenance was about to retire.
+        assert!(
+            disk_stats.segments + before / 4 + 10 >= before,
+            "{value_len}: {} of {before} are left",
+            disk_stats.segments
+        );
+    }
+    assert!(refused > 0 && kept > 0, "some had to let segments go ({refused}), some closed in order ({kept})");
+}
+
+/// Without steps of maintenance nothing is read back; the list still says what memory held last.
+#[test]
+fn a_store_that_nobody_maintains_lists_what_it_held_last() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    for run in 0..3u32 {
+        let cache = open(4 << 20, &disk, &clock, u64::from(run));
+        // A quarter of memory, promoted: each is asked for on disk twice.
+        let numbers = run * 1500..(run + 1) * 1500;
+        numbers.clone().for_each(|number| drop(cache.insert(key(number), value(number))));
+        for number in numbers.clone() {
+            let hash = key_hash(cache.core().salt, key(number).as_bytes());
+            cache.core().shards.write(hash).memory.remove(hash, key(number).as_bytes());
+            (0..2).for_each(|_| drop(cache.get(key(number))));
+        }
+        let promoted: Vec<u32> = numbers.filter(|&number| is_in_memory(&cache, number)).collect();
+        assert!(promoted.len() > 100, "run {run}: {}", promoted.len());
+        cache.close().expect("a sound disk");
+        let next = open(4 << 20, &disk, &clock, 100 + u64::from(run));
+        maintain(&next);
+        let restored = promoted.iter().filter(|&&number| is_in_memory(&next, number)).count();
+        assert!(restored * 2 > promoted.len(), "run {run}: {restored} of {} come back", promoted.len());
+        drop(next);
+    }
 }
