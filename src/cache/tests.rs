@@ -128,6 +128,22 @@ fn what_was_removed_overwritten_or_evicted_meanwhile_is_owed_no_more() {
 }
 
 #[test]
+fn close_appends_what_is_owed_and_counts_what_memory_no_longer_holds() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let cache = filled(&disk, &clock);
+    let lost = retire_for_index(&cache);
+    let core = cache.core();
+    let hash = key_hash(core.salt, key(lost[0]).as_bytes());
+    core.shards.write(hash).memory.remove(hash, key(lost[0]).as_bytes());
+    cache.close().expect("a sound disk is closed");
+    let stats = cache.stats().disk.expect("a disk tier");
+    assert_eq!((stats.dropped_with_segment, stats.dropped_at_close), (1, 0));
+    let cache = open(4 << 20, &disk, &clock, 2);
+    assert_eq!(cache.get(key(lost[0])), None);
+    assert!(lost[1..].iter().all(|&number| cache.get(key(number)).as_deref() == Some(&value(number)[..])));
+}
+
+#[test]
 fn what_is_owed_is_paid_within_a_quarter_of_what_requests_brought() {
     let (disk, clock) = (SimDisk::new(1), clock());
     let cache = filled(&disk, &clock);

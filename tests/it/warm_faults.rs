@@ -26,6 +26,8 @@ struct Plan {
     /// Each with how many of its kind pass before.
     armed: Mutex<Vec<(Call, u64)>>,
     failed_count: AtomicU64,
+    /// Lists that were begun.
+    begun_count: AtomicU64,
 }
 
 impl Plan {
@@ -79,6 +81,7 @@ impl Disk for FaultyDisk {
     }
     fn create_new(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         if name == WARM_TEMPORARY {
+            self.plan.begun_count.fetch_add(1, Ordering::Relaxed);
             self.plan.pass(Call::Create)?;
         }
         Ok(self.file(name, self.inner.create_new(name)?))
@@ -228,6 +231,11 @@ fn a_list_that_cannot_be_written_costs_only_itself() {
             let crashed = [disk.after_kill(), disk.after_power_cut(7)];
             cache.close().expect("the disk tier is on");
             check(&cache, &disk);
+            if calls[0] != Call::Write {
+                // A list takes several writes, and one of everything else.
+                let begun_count = plan.begun_count.load(Ordering::Relaxed);
+                assert_eq!(begun_count, passed_count + 1, "a failure ends the lists of this process");
+            }
             for (number, left) in [disk.after_kill()].into_iter().chain(crashed).enumerate() {
                 let cache = open(Arc::new(left.clone()), 2);
                 let names = left.snapshot();
