@@ -69,12 +69,14 @@ impl Core {
             // free. More would be paid for nothing on a disk that others fill.
             let freed_bytes = used_bytes.saturating_sub(log.budget().used_bytes());
             let is_due = retired < 8 || freed_bytes < log.plan().segment_charge_bytes();
-            if is_due && self.retire(Keep::all(log))? {
-                retired += 1;
-                continue;
-            }
-            if !self.is_inline() && log.has_unsealed() {
-                return Ok(Spare::Later);
+            if is_due {
+                if self.retire(Keep::all(log))? {
+                    retired += 1;
+                    continue;
+                }
+                if !self.is_inline() && log.has_unsealed() {
+                    return Ok(Spare::Later);
+                }
             }
             // There may have been nothing to retire because another thread just did.
             return Ok(if log.prepare_step()? == Prepared::Ready { Spare::Ready } else { Spare::NoRoom });
