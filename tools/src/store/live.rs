@@ -58,7 +58,26 @@ pub(crate) struct Share {
     pub(crate) expired_count: u64,
 }
 
+/// Where a live record stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Index in the survey's segments.
+    pub(crate) segment: u32,
+    /// Where in it.
+    pub(crate) offset: u32,
+    /// Whose record it is.
+    pub(crate) key_hash: u64,
+}
+
 impl Live {
+    /// The live records, in log order.
+    pub(crate) fn into_places(self) -> Vec<Place> {
+        let place = |(key_hash, (segment, offset))| Place { segment, offset, key_hash };
+        let mut places: Vec<Place> = self.newest.into_iter().map(place).collect();
+        places.sort_unstable_by_key(|place| (place.segment, place.offset));
+        places
+    }
+
     /// How many keys have a value.
     pub(crate) fn key_count(&self) -> u64 {
         self.newest.len() as u64

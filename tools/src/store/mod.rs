@@ -24,7 +24,7 @@ use crate::failure::Failure;
 pub(crate) use damage::{Damage, DamageList, Verdict};
 pub(crate) use date::{show_age, show_date};
 pub(crate) use holder::Holder;
-pub(crate) use live::{Live, Share};
+pub(crate) use live::{Live, Place, Share};
 pub(crate) use view::View;
 
 /// How often a store that changes is read again before the last reading stands, with what all of them agree on.
@@ -72,6 +72,11 @@ impl Store {
     /// The directory as the user named it.
     pub(crate) fn name(&self) -> String {
         self.path.display().to_string()
+    }
+
+    /// The directory as it is now.
+    pub(crate) fn view(&self) -> Result<View<'_>, Failure> {
+        Ok(View::new(&self.disk)?)
     }
 
     /// Reads the store until a reading is undisturbed, or finds nothing wrong, or often enough.
