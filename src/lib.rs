@@ -75,6 +75,22 @@
 //! older one. [`Stats::recovery`] says what was found, kept and forgotten, and why. Then, behind requests, memory is filled again from the log,
 //! the records first that memory held before.
 //!
+//! # Types
+//! The cache itself is bytes. [`typed::TypedCache`] is a layer over it for values that serde knows, under keys that serde knows; the default
+//! [`Codec`](typed::Codec) is bincode 2, and any other can take its place. A stored value says its type, version and codec: what does not fit, or does not
+//! decode, is a counted miss. Plain old data is lent without decoding. Any number of typed caches share one [`Cache`]. With the feature `typed`, on by default.
+//! ```
+//! use emberlog::{Cache, typed::TypedCache};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cache = Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+//! let routes = TypedCache::<(String, String), Vec<u32>>::new(cache, "route");
+//! let key = ("A".to_owned(), "B".to_owned());
+//! routes.insert(&key, &vec![7, 12, 3])?;
+//! assert_eq!(routes.get(&key), Some(vec![7, 12, 3]));
+//! # Ok(()) }
+//! ```
+//!
 //! # Reading the source
 //! `ARCHITECTURE.md` has the walks, the locks and the decisions; `format-spec/` the bytes on disk. Floors, lowest first; each imports only from
 //! below:
@@ -92,6 +108,7 @@
 //! | 5 | [`recovery`] | which events count, and what does damage mean? |
 //! | 6 | `compaction` | what is kept of a segment that goes? What comes back to memory after a restart? |
 //! | 7 | `cache` `observe` | how do the tiers work together, and what does the cache tell of itself? |
+//! | 8 | [`typed`] | how do values of types become bytes, and bytes that do not fit misses? |
 //!
 //! [`mod@format`], [`log`], [`recovery`] and [`disk`] are public for tools and tests that read a store without opening it or bring a disk of their own.
 //! What they show follows the version of the disk format, not that of the crate: it may change whenever the format does.
@@ -114,6 +131,8 @@ pub mod recovery;
 mod ring;
 mod shard;
 mod sync;
+#[cfg(feature = "typed")]
+pub mod typed;
 
 pub use cache::{
     Builder, Cache, Durability, EntryOptions, InsertOutcome, Maintained, Maintenance, MaintenanceBudget, ReadMode,

@@ -18,6 +18,7 @@ const FLOORS: &[(u32, &[&str])] = &[
     (5, &["shard", "recovery"]),
     (6, &["compaction"]),
     (7, &["cache", "observe"]),
+    (8, &["typed"]),
 ];
 
 /// The only files with unsafe code.
