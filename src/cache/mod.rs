@@ -1,7 +1,10 @@
 //! The cache as its users see it.
 
 mod builder;
+mod check;
+mod config;
 mod core;
+mod explain;
 mod maintain;
 mod open;
 mod outcome;
@@ -9,6 +12,8 @@ mod plan;
 mod snapshot;
 
 pub use builder::{Builder, Durability, Maintenance, ReadMode, WhenBehind};
+pub use config::Config;
+pub use explain::{Alternative, DiskSplit, Explanation, MemorySplit, Split, Turnover};
 pub use outcome::{EntryOptions, InsertOutcome, Maintained, MaintenanceBudget, Refusal, TierOutcome};
 
 use self::core::{Core, Touch};

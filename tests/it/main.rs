@@ -8,6 +8,7 @@
 mod bad_input;
 mod bitflip;
 mod budget;
+mod config;
 mod damage;
 mod io_errors;
 mod model;

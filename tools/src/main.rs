@@ -3,6 +3,7 @@
 //! Each command has a file or folder of its own and gives a verdict, which is the exit code: 0 good, 1 found damage or a broken
 //! promise, 2 could not run. With `--json` there is one JSON object on stdout; progress and prose go to stderr.
 
+mod explain;
 mod failure;
 mod inspect;
 mod replay;
@@ -36,6 +37,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Check every checksum of a directory, and say of each damage what recovery would make of it
     Verify(verify::VerifyArgs),
+    /// Show how settings divide the memory and the disk, what fits, and what half and twice the budgets would give
+    Explain(explain::ExplainArgs),
     /// Drive the real cache with a trace, check every answer byte for byte, and see what a restart costs
     Replay(replay::ReplayArgs),
     /// The process that holds the cache for `replay`
@@ -58,6 +61,7 @@ fn run(command: &Command) -> Result<Verdict, Failure> {
     match command {
         Command::Inspect(args) => inspect::inspect(args),
         Command::Verify(args) => verify::verify(args),
+        Command::Explain(args) => explain::explain(args),
         Command::Replay(args) => replay::replay(args),
         Command::ReplayChild(args) => replay::child::serve(&args.socket, args.lanes).map(|()| Verdict::Good),
     }
