@@ -55,6 +55,32 @@
 //! An entry that is too large for a tier is refused there, and counted: larger than an eighth of a shard's share in memory, or than the append
 //! buffer or a segment on disk.
 //!
+//! # Configuration
+//! All settings that can be written down are one [`Config`]: from TOML (feature `toml`) or anything else that serde reads, from environment
+//! variables, or set in code. The [`Builder`] holds one and adds what is an object, such as a clock. Settings are checked together, before
+//! anything is touched, and everything that is wrong is said at once. [`Config::explain`] says what they come to.
+//! ```
+//! use emberlog::Config;
+//!
+//! # fn main() -> Result<(), emberlog::Error> {
+//! # #[cfg(feature = "toml")] {
+//! let file = r#"
+//!     memory_bytes = "256MiB"
+//!     disk_bytes = "10GiB"
+//!     durability = "written"   # buffered, written, synced
+//!     time_to_live = "7d"
+//! "#;
+//! let variables = [("SHOP_CACHE_MEMORY_BYTES", "512MiB")]; // `with_env` takes the process's
+//! let config = Config::from_toml_str(file)?.with_variables("SHOP_CACHE_", variables)?;
+//! assert_eq!(config.memory_bytes, 512 << 20);
+//! config.validate()?;
+//!
+//! let split = config.explain()?.split;
+//! assert!(split.memory.entry_count < split.disk.entry_count);
+//! # }
+//! # Ok(()) }
+//! ```
+//!
 //! # Durability
 //! | | a call returns when | SIGKILL loses | a power cut loses |
 //! | --- | --- | --- | --- |
@@ -97,7 +123,7 @@
 //!
 //! | floor | module | question that it answers |
 //! | --- | --- | --- |
-//! | 0 | `error` `sync` [`clock`] `budget` `counters` `hash` `random` | what everybody needs |
+//! | 0 | `error` `sync` [`clock`] `budget` `counters` `hash` `random` [`units`] | what everybody needs |
 //! | 1 | [`mod@format`] | which bytes, and are they sound? |
 //! | 1 | `policy` | what is worth keeping? |
 //! | 2 | [`disk`] | what does the system promise of files, and what survives a crash? |
@@ -133,10 +159,11 @@ mod shard;
 mod sync;
 #[cfg(feature = "typed")]
 pub mod typed;
+pub mod units;
 
 pub use cache::{
-    Builder, Cache, Durability, EntryOptions, InsertOutcome, Maintained, Maintenance, MaintenanceBudget, ReadMode,
-    Refusal, TierOutcome, WhenBehind,
+    Alternative, Builder, Cache, Config, DiskSplit, Durability, EntryOptions, Explanation, InsertOutcome, Maintained,
+    Maintenance, MaintenanceBudget, MemorySplit, ReadMode, Refusal, Split, TierOutcome, Turnover, WhenBehind,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind};

@@ -1,6 +1,7 @@
 //! Settings of a cache, and opening it.
 
 use super::Cache;
+use super::config::Config;
 use super::open;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk};
@@ -11,7 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 
 /// When an insert or remove counts as done on disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// Handed to the kernel as fast as the writer can, normally within 10 ms. A SIGKILL loses at most the append buffer, a power cut what the
     /// system had not written back.
@@ -24,7 +26,8 @@ pub enum Durability {
 }
 
 /// What an insert does when the append buffer is full because the disk is slower than the inserts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WhenBehind {
     /// Waits for room, in order of asking. Every admitted value reaches the disk, the rate of inserts is the disk's when it has to be, and the same
     /// requests leave the same files. The default: a cache that silently keeps half of what it is given after a restart surprises more than one
@@ -37,7 +40,8 @@ pub enum WhenBehind {
 }
 
 /// Who does the work behind requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Maintenance {
     /// Two threads of the cache: the writer, and one that syncs, seals, prepares and retires segments.
     #[default]
@@ -48,7 +52,8 @@ pub enum Maintenance {
 }
 
 /// How records on disk are read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReadMode {
     /// Through read-only mappings: fastest. A medium that fails under a mapped page is a signal (SIGBUS), not an error.
     #[default]
@@ -74,117 +79,104 @@ pub enum ReadMode {
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until it opens a cache"]
 pub struct Builder {
-    pub(crate) memory_bytes: u64,
-    pub(crate) disk_bytes: u64,
-    pub(crate) durability: Durability,
-    pub(crate) when_behind: WhenBehind,
-    pub(crate) maintenance: Maintenance,
-    pub(crate) read_mode: ReadMode,
-    pub(crate) time_to_live: Option<Duration>,
-    pub(crate) shard_count: Option<usize>,
-    pub(crate) segment_len_bytes: Option<u64>,
-    pub(crate) append_buffer_bytes: Option<u64>,
-    pub(crate) disk_index_bytes: Option<u64>,
-    pub(crate) expected_entry_bytes: u64,
+    /// Everything that a file can say.
+    pub(crate) config: Config,
+    // What it cannot: objects and seeds of the caller's.
     pub(crate) clock: PlainArc<dyn Clock>,
     pub(crate) random_seed: Option<u64>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self {
-            memory_bytes: 64 << 20,
-            disk_bytes: 1 << 30,
-            durability: Durability::default(),
-            when_behind: WhenBehind::default(),
-            maintenance: Maintenance::default(),
-            read_mode: ReadMode::default(),
-            time_to_live: None,
-            shard_count: None,
-            segment_len_bytes: None,
-            append_buffer_bytes: None,
-            disk_index_bytes: None,
-            expected_entry_bytes: 256,
-            clock: PlainArc::new(SystemClock),
-            random_seed: None,
-        }
+        Self { config: Config::default(), clock: PlainArc::new(SystemClock), random_seed: None }
     }
 }
 
 impl Builder {
+    /// Takes all settings from a [`Config`], whatever was set before. The clock and the seed stay.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The settings so far.
+    pub fn as_config(&self) -> &Config {
+        &self.config
+    }
+
     /// All memory that the cache takes, in bytes: entries, both indexes, ghosts, append and footer buffers. Default 64 MiB.
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
-        self.memory_bytes = bytes;
+        self.config.memory_bytes = bytes;
         self
     }
 
     /// All storage that the directory takes at any instant, in bytes (allocated blocks). Default 1 GiB.
     pub fn disk_bytes(mut self, bytes: u64) -> Self {
-        self.disk_bytes = bytes;
+        self.config.disk_bytes = bytes;
         self
     }
 
     /// When an insert or remove counts as done on disk. Default [`Durability::Buffered`].
     pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
+        self.config.durability = durability;
         self
     }
 
     /// What an insert does when the disk cannot keep up. Default [`WhenBehind::Wait`].
     pub fn when_behind(mut self, when_behind: WhenBehind) -> Self {
-        self.when_behind = when_behind;
+        self.config.when_behind = when_behind;
         self
     }
 
     /// Who does the work behind requests. Default [`Maintenance::Background`].
     pub fn maintenance(mut self, maintenance: Maintenance) -> Self {
-        self.maintenance = maintenance;
+        self.config.maintenance = maintenance;
         self
     }
 
     /// How records on disk are read. Default [`ReadMode::Mapped`].
     pub fn read_mode(mut self, read_mode: ReadMode) -> Self {
-        self.read_mode = read_mode;
+        self.config.read_mode = read_mode;
         self
     }
 
-    /// How long entries may be served that say nothing else; default for ever. Kept in whole seconds, rounded up.
+    /// How long entries may be served that say nothing else, 1 ms to 49,710 days; default for ever. Kept in whole seconds, rounded up.
     pub fn time_to_live(mut self, time_to_live: Duration) -> Self {
-        self.time_to_live = Some(time_to_live);
+        self.config.time_to_live = Some(time_to_live);
         self
     }
 
-    /// Number of shards, rounded up to a power of two. Default: near four times the cores, at most one for each 4 MiB of memory. Eviction depends on
+    /// Number of shards, 1 to 1,024, rounded up to a power of two. Default: near four times the cores, at most one for each 4 MiB of memory. Eviction depends on
     /// it, so set it where the same requests should give the same evictions on other machines.
     pub fn shards(mut self, count: usize) -> Self {
-        self.shard_count = Some(count);
+        self.config.shards = Some(count);
         self
     }
 
     /// Length of a segment file, 64 KiB to 1 GiB, rounded down to 4 KiB. Default: the disk budget / 128, within 1 MiB to 1 GiB (less for
     /// budgets under 8 MiB).
     pub fn segment_len_bytes(mut self, bytes: u64) -> Self {
-        self.segment_len_bytes = Some(bytes);
+        self.config.segment_len_bytes = Some(bytes);
         self
     }
 
-    /// Length of the append buffer: what a SIGKILL can lose under [`Durability::Buffered`], and the bound on the size of an entry on disk. Default:
+    /// Length of the append buffer, 16 KiB to 1 GiB: what a SIGKILL can lose under [`Durability::Buffered`], and the bound on the size of an entry on disk. Default:
     /// memory / 32, within 512 KiB to 16 MiB (memory / 8 at most).
     pub fn append_buffer_bytes(mut self, bytes: u64) -> Self {
-        self.append_buffer_bytes = Some(bytes);
+        self.config.append_buffer_bytes = Some(bytes);
         self
     }
 
-    /// Memory for the index of the disk tier. It holds about one entry for each 9 bytes; when it is full the oldest segment goes. Default: enough for
+    /// Memory for the index of the disk tier, at least 4 KiB, and a page for each shard. It holds about one entry for each 9 bytes; when it is full the oldest segment goes. Default: enough for
     /// a disk full of entries of the [expected size](Self::expected_entry_bytes), at most a quarter of the memory.
     pub fn disk_index_bytes(mut self, bytes: u64) -> Self {
-        self.disk_index_bytes = Some(bytes);
+        self.config.disk_index_bytes = Some(bytes);
         self
     }
 
-    /// Expected mean of key and value together, in bytes, for dividing memory between entries and indexes. Default 256.
+    /// Expected mean of key and value together, in bytes, 1 to 1 GiB, for dividing memory between entries and indexes. Default 256.
     pub fn expected_entry_bytes(mut self, bytes: u64) -> Self {
-        self.expected_entry_bytes = bytes;
+        self.config.expected_entry_bytes = bytes;
         self
     }
 
@@ -210,14 +202,14 @@ impl Builder {
     /// Opens the store in this directory, or creates one, and recovers what it holds.
     ///
     /// # Errors
-    /// - [`ErrorKind::InvalidConfig`]: a setting is out of range, or a budget cannot work; the message names the smallest that would.
+    /// - [`ErrorKind::InvalidConfig`]: settings are out of range, or a budget cannot work; see [`Config::validate`].
     /// - [`ErrorKind::Locked`]: another handle has the directory open; the message names the process.
     /// - [`ErrorKind::NotAStore`], [`ErrorKind::Incompatible`], [`ErrorKind::Damaged`], [`ErrorKind::Insecure`]: see there. Nothing was touched.
     /// - [`ErrorKind::DiskFull`], [`ErrorKind::Io`]: the medium.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Cache, Error> {
         let path = path.as_ref();
         // Settings first: a mistake there should not leave a directory behind.
-        super::plan::Plan::new(&self, true)?;
+        super::plan::Plan::new(&self.config, true)?;
         let disk = OsDisk::open_or_create(path).map_err(|error| {
             let context = format!("cannot open the directory {}", path.display());
             let denied = error.kind() == io::ErrorKind::PermissionDenied;

@@ -1,7 +1,10 @@
 //! The cache as its users see it.
 
 mod builder;
+mod check;
+mod config;
 mod core;
+mod explain;
 mod maintain;
 mod open;
 mod outcome;
@@ -11,6 +14,8 @@ mod snapshot;
 mod tests;
 
 pub use builder::{Builder, Durability, Maintenance, ReadMode, WhenBehind};
+pub use config::Config;
+pub use explain::{Alternative, DiskSplit, Explanation, MemorySplit, Split, Turnover};
 pub use outcome::{EntryOptions, InsertOutcome, Maintained, MaintenanceBudget, Refusal, TierOutcome};
 
 use self::core::{Core, Touch};

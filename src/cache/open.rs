@@ -73,7 +73,7 @@ impl Visitor for IndexBuilder<'_> {
 
 /// Opens a store, or creates one.
 pub(crate) fn open(settings: Builder, disk: PlainArc<dyn Disk>) -> Result<Cache, Error> {
-    let plan = Plan::new(&settings, true)?;
+    let plan = Plan::new(&settings.config, true)?;
     let disk_plan = plan.disk.clone().expect("asked for");
     disk.lock(names::LOCK).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Error::new(ErrorKind::Locked, error.to_string()),
@@ -188,7 +188,7 @@ fn open_locked(
 
 /// Opens a cache without a disk tier.
 pub(crate) fn open_memory_only(settings: Builder) -> Result<Cache, Error> {
-    let plan = Plan::new(&settings, false)?;
+    let plan = Plan::new(&settings.config, false)?;
     let random = settings.random_seed.map_or(Random::System, Random::seeded);
     let salt = u64::from_le_bytes(random.bytes().map_err(|error| Error::io("cannot get random bytes", error))?);
     let shards =
@@ -219,10 +219,10 @@ fn core(
         epoch_unix_ms,
         clock: PlainArc::clone(&settings.clock),
         latest_s: PlainAtomicU32::new(latest_s),
-        durability: settings.durability,
-        when_behind: settings.when_behind,
-        maintenance: settings.maintenance,
-        time_to_live: settings.time_to_live,
+        durability: settings.config.durability,
+        when_behind: settings.config.when_behind,
+        maintenance: settings.config.maintenance,
+        time_to_live: settings.config.time_to_live,
         gate: RwLock::new(false),
         closed: PlainAtomicBool::new(false),
         stopping: PlainAtomicBool::new(false),
@@ -235,7 +235,7 @@ fn core(
         compaction: CompactionCounters::default(),
         owed: crate::compaction::Owed::default(),
         recovery,
-        memory_limit_bytes: settings.memory_bytes,
+        memory_limit_bytes: settings.config.memory_bytes,
         fixed_bytes: plan.fixed_bytes,
     }
 }

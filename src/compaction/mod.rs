@@ -9,7 +9,7 @@ mod warm;
 
 pub(crate) use owed::Owed;
 pub(crate) use refill::Refill;
-pub(crate) use warm::{WORKING_BYTES as WARM_WORKING_BYTES, Warm, list_bytes_max};
+pub(crate) use warm::{WORKING_BYTES as WARM_WORKING_BYTES, Warm, list_bytes, list_bytes_max};
 
 use crate::counters::Counter;
 use crate::error::Error;

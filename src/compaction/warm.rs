@@ -27,6 +27,11 @@ pub(crate) fn list_bytes_max(disk_bytes: u64) -> u64 {
     disk_bytes / SHARE_OF_DISK + SLACK_BYTES
 }
 
+/// What a list with this many entries is charged.
+pub(crate) fn list_bytes(entry_count: u64) -> u64 {
+    list_len(entry_count.min(ENTRY_COUNT_MAX)).next_multiple_of(4096) + SLACK_BYTES
+}
+
 /// The list of one store, and when the next one is due.
 #[derive(Debug)]
 pub(crate) struct Warm(Mutex<State>);
@@ -79,7 +84,7 @@ impl Warm {
         let shard_count = shards.iter().count() as u64;
         let shard_max = (budget.limit_bytes() / SHARE_OF_DISK / ENTRY_LEN as u64).min(ENTRY_COUNT_MAX) / shard_count;
         let wanted = shards.iter().map(|(shard, _)| shard.read().memory.len().min(shard_max)).sum();
-        let bytes = list_len(wanted).next_multiple_of(4096) + SLACK_BYTES;
+        let bytes = list_bytes(wanted);
         let mut charge = budget.try_charge(bytes);
         let free_bytes = budget.limit_bytes() - budget.used_bytes();
         // Not where even its room would not do: an old list is better than none.

@@ -23,12 +23,16 @@ mod latch;
 mod mapping;
 mod os;
 mod sim;
+#[cfg(feature = "toml")]
+mod text;
 
 pub(crate) use latch::Latch;
 pub use mapping::Mapping;
 pub(crate) use mapping::{AnonBytes, Words};
 pub use os::{DirectoryTrust, OsDisk};
 pub use sim::{SimCause, SimDisk, SimFault, SimOp};
+#[cfg(feature = "toml")]
+pub(crate) use text::read_text;
 
 use std::fmt;
 use std::io;

@@ -74,10 +74,15 @@ impl LogPlan {
         u64::from(self.segment_len_bytes) + Self::slack_bytes(self.segment_len_bytes)
     }
 
+    /// Bytes of batches and records that a fresh segment has room for, with its footer.
+    pub(crate) fn segment_capacity_bytes(&self) -> u64 {
+        tail::segment_capacity(self.segment_len_bytes)
+    }
+
     /// Largest record that fits the log.
     pub(crate) fn record_len_max(&self) -> u64 {
         let buffer = (self.buffer_bytes - self.headroom_bytes) as u64;
-        buffer.min(tail::segment_capacity(self.segment_len_bytes)).saturating_sub(cost(0))
+        buffer.min(self.segment_capacity_bytes()).saturating_sub(cost(0))
     }
 
     /// Memory that the log takes.

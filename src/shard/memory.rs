@@ -86,20 +86,16 @@ impl MemoryTier {
     /// The same with another hash.
     fn with_hash(plan: MemoryPlan, salt: u64, hash: KeyHash) -> io::Result<Self> {
         let arena = Arena::new(plan.arena_bytes)?;
-        let (chunk_len, chunk_count) = (arena.chunk_len(), arena.chunk_count() as usize);
+        let chunk_count = arena.chunk_count() as usize;
         if chunk_count < MemoryPlan::CHUNKS_MIN {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("an arena of {chunk_count} chunks")));
         }
-        // Each ring wastes less than two chunks, and a move needs a free one. With that much slack, bytes alone tell when to evict, and chunks are
-        // never short; a tiny arena cannot afford it and now and then evicts until a chunk is free.
-        let ring_count = S3Fifo::RING_COUNT;
-        let slack_chunks = (2 * ring_count + 1).min(chunk_count / 8);
-        let capacity_bytes = (chunk_count - slack_chunks) * chunk_len;
+        let (ring_count, capacity_bytes) = (S3Fifo::RING_COUNT, plan.capacity_bytes());
         Ok(Self {
             table: Table::new(plan.index_bytes)?,
             rings: Rings::new(arena, ring_count),
             policy: S3Fifo::new(capacity_bytes, plan.ghost_bytes),
-            entry_bytes_max: chunk_count * chunk_len / 8,
+            entry_bytes_max: plan.entry_len_max(),
             capacity_bytes,
             dead_bytes: 0,
             salt,

@@ -4,6 +4,7 @@
 //! promise, 2 could not run. With `--json` there is one JSON object on stdout; progress and prose go to stderr.
 
 mod dump;
+mod explain;
 mod failure;
 mod inspect;
 mod replay;
@@ -39,6 +40,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Write every live entry of a directory to stdout; live, crashed or damaged, never changing it
     Dump(dump::DumpArgs),
+    /// Show how settings divide the memory and the disk, what fits, and what half and twice the budgets would give
+    Explain(explain::ExplainArgs),
     /// Drive the real cache with a trace, check every answer byte for byte, and see what a restart costs
     Replay(replay::ReplayArgs),
     /// The process that holds the cache for `replay`
@@ -62,6 +65,7 @@ fn run(command: &Command) -> Result<Verdict, Failure> {
         Command::Inspect(args) => inspect::inspect(args),
         Command::Verify(args) => verify::verify(args),
         Command::Dump(args) => dump::dump(args),
+        Command::Explain(args) => explain::explain(args),
         Command::Replay(args) => replay::replay(args),
         Command::ReplayChild(args) => replay::child::serve(&args.socket, args.lanes).map(|()| Verdict::Good),
     }

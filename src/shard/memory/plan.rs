@@ -4,6 +4,7 @@
 //! eighths full; and it is allowed one ghost. The split assumes entries of one size. Where real ones are smaller, the index runs out first and drops
 //! entries (counted); where they are larger, some of the index stays empty.
 
+use crate::policy::S3Fifo;
 use crate::ring::Arena;
 
 const PAGE_LEN: usize = 4096;
@@ -48,6 +49,38 @@ impl MemoryPlan {
             ghost_bytes.clamp(GHOST_BUCKET_LEN, (beyond_arena - index_bytes) / GHOST_BUCKET_LEN * GHOST_BUCKET_LEN);
         let arena_bytes = Self::arena_within(spendable - index_bytes - ghost_bytes);
         Some(Self { arena_bytes, index_bytes, ghost_bytes })
+    }
+
+    fn chunks(&self) -> (usize, usize) {
+        let chunk_len = Arena::chunk_len_of(self.arena_bytes);
+        (self.arena_bytes / chunk_len, chunk_len)
+    }
+
+    /// Bytes of entries, headers included, that are held before some are evicted.
+    ///
+    /// Each ring wastes less than two chunks, and a move needs a free one. With that much slack, bytes alone tell when to evict, and chunks are
+    /// never short; a tiny arena cannot afford it and now and then evicts until a chunk is free.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        let (chunk_count, chunk_len) = self.chunks();
+        (chunk_count - (2 * S3Fifo::RING_COUNT + 1).min(chunk_count / 8)) * chunk_len
+    }
+
+    /// The largest entry (key, value and header): an eighth of the arena.
+    pub(crate) fn entry_len_max(&self) -> usize {
+        let (chunk_count, chunk_len) = self.chunks();
+        chunk_count * chunk_len / 8
+    }
+
+    /// The most bytes of key and value that an entry has, whatever its header.
+    pub(crate) fn entry_bytes_max(&self) -> usize {
+        self.entry_len_max().saturating_sub(2 * SLOT_LEN)
+    }
+
+    /// Entries of one size (key and value) that are held: as many as fit the arena, and the index seven eighths full.
+    pub(crate) fn entry_count(&self, entry_bytes: usize) -> usize {
+        let entry_len = entry_bytes.saturating_add(SLOT_LEN).checked_next_multiple_of(8).unwrap_or(usize::MAX);
+        let by_arena = if entry_len > self.entry_len_max() { 0 } else { self.capacity_bytes() / entry_len };
+        by_arena.min(self.index_bytes / SLOT_LEN * 7 / 8)
     }
 
     /// The largest arena that, with its links, takes no more than `bytes`.

@@ -1,0 +1,76 @@
+//! `emberlog explain`: what settings come to, before anything is opened.
+//!
+//! Knows: where settings come from, and what goes over what: a file, the environment, the command line. All figures are the library's.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use emberlog::Config;
+
+use crate::failure::Failure;
+use crate::units;
+use crate::verdict::Verdict;
+
+/// What the command can be told.
+#[derive(Debug, Args)]
+#[command(after_help = "The keys of --json are documented in tools/README.md and stay as they are.")]
+pub(crate) struct ExplainArgs {
+    /// Settings from this TOML file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Then from environment variables with this prefix, as in EMBERLOG_
+    #[arg(long, value_name = "PREFIX")]
+    env: Option<String>,
+    /// Then one setting, as in time_to_live=1h; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Memory budget
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    memory: Option<u64>,
+    /// Disk budget
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    disk: Option<u64>,
+    /// Expected mean of key and value together
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
+    entry: Option<u64>,
+    /// One JSON object on stdout instead of the page for people
+    #[arg(long, conflicts_with = "toml")]
+    json: bool,
+    /// The settings themselves, as a TOML file
+    #[arg(long)]
+    toml: bool,
+}
+
+/// Runs the command.
+pub(crate) fn explain(args: &ExplainArgs) -> Result<Verdict, Failure> {
+    let config = settings(args)?;
+    let explanation = config.explain()?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &explanation).map_err(std::io::Error::from)?;
+        out.write_all(b"\n")?;
+    } else {
+        let page: &dyn Display = if args.toml { &config.to_toml_string() } else { &explanation };
+        write!(out, "{page}")?;
+    }
+    out.flush()?;
+    Ok(Verdict::Good)
+}
+
+fn settings(args: &ExplainArgs) -> Result<Config, Failure> {
+    let mut config = args.config.as_ref().map_or_else(|| Ok(Config::default()), Config::from_toml_file)?;
+    if let Some(prefix) = &args.env {
+        config = config.with_env(prefix)?;
+    }
+    for setting in &args.set {
+        let pair = setting.split_once('=');
+        let (key, value) = pair.ok_or_else(|| Failure::new(format!("--set {setting}: write KEY=VALUE")))?;
+        config.set(key.trim(), value)?;
+    }
+    config.memory_bytes = args.memory.unwrap_or(config.memory_bytes);
+    config.disk_bytes = args.disk.unwrap_or(config.disk_bytes);
+    config.expected_entry_bytes = args.entry.unwrap_or(config.expected_entry_bytes);
+    Ok(config)
+}
