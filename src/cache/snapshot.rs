@@ -34,6 +34,10 @@ pub(crate) fn stats(core: &Core) -> Stats {
         }
     }
     requests.hits = memory.hits + disk.hits;
+    requests.loads = core.counters.loads.get();
+    requests.load_errors = core.counters.load_errors.get();
+    requests.loads_shared = core.counters.loads_shared.get();
+    requests.loads_overtaken = core.counters.loads_overtaken.get();
     memory.restored = core.refill.lock().read_count();
     if let Some(log) = &core.log {
         accounts.append_buffer = log.plan().memory_bytes();
