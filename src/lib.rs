@@ -95,6 +95,20 @@
 //! When inserts come faster than the disk takes them, they wait for room, in order of asking; [`WhenBehind::Drop`] keeps the value in memory only
 //! instead, and leaves a tombstone in its place, so that no older value comes back.
 //!
+//! # Loading
+//! [`Cache::get_with`] and [`Cache::try_get_with`] load what is missing with a closure of the caller's, in the caller's thread. Of all who miss a key
+//! at once one loads, and the others share its value or its error; a closure that panics leaves the load to the next of them. Errors are not stored. An
+//! insert, a remove or an invalidation that comes while a load is under way wins: who asks after it is never served what was loaded before it.
+//!
+//! ```
+//! # fn main() -> Result<(), emberlog::Error> {
+//! # fn from_database(user: u32) -> Result<String, std::io::Error> { Ok(format!("user {user}")) }
+//! # let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+//! let user = cache.try_get_with("user:7", || from_database(7)).expect("the database is up");
+//! assert_eq!(user, "user 7");
+//! # Ok(()) }
+//! ```
+//!
 //! # Restart
 //! There is one way to open a store, the same after every kind of stop. It reads the footers of the sealed segments, scans the unsealed tail,
 //! writes nothing until it knows what to believe, and returns with the whole index in place. Damage becomes misses: never a wrong value, never an

@@ -31,7 +31,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RequestStats {
-    /// Reads that found a value: `get`, `read`, `peek`.
+    /// Reads that found a value: `get`, `read`, `peek`, and the first look of `get_with` and its like.
     pub hits: u64,
     /// Reads that did not.
     pub misses: u64,
@@ -39,6 +39,14 @@ pub struct RequestStats {
     pub inserts: u64,
     /// Removes.
     pub removes: u64,
+    /// Loads that were begun by `get_with` and its like. What they store is not counted as inserts.
+    pub loads: u64,
+    /// Of these, the ones that ended with an error.
+    pub load_errors: u64,
+    /// Requests that were served by another one's load, errors included.
+    pub loads_shared: u64,
+    /// Loads whose value was not stored, because the key was inserted, removed or invalidated meanwhile.
+    pub loads_overtaken: u64,
 }
 
 /// The memory tier, and all memory.

@@ -8,18 +8,46 @@ mod real {
     pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::OnceLock;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use std::thread::ThreadId;
+
+    /// The thread that runs this.
+    pub(crate) fn current_thread() -> ThreadId {
+        std::thread::current().id()
+    }
 }
 
 #[cfg(emberlog_loom)]
 mod real {
     pub(crate) use loom::sync::Arc;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use loom::thread::ThreadId;
     pub(crate) use std::sync::OnceLock;
+
+    /// The thread that runs this.
+    pub(crate) fn current_thread() -> ThreadId {
+        loom::thread::current().id()
+    }
 
     /// loom's mutex behind parking_lot's interface (no poisoning: a panic ends the model).
     #[derive(Debug)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
-    pub(crate) type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+
+    /// loom's guard; taken out only while its holder waits on a condition.
+    #[derive(Debug)]
+    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+
+    impl<T> std::ops::Deref for MutexGuard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            self.0.as_ref().expect("put back when the wait ends")
+        }
+    }
+
+    impl<T> std::ops::DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().expect("put back when the wait ends")
+        }
+    }
 
     impl<T: Default> Default for Mutex<T> {
         fn default() -> Self {
@@ -32,10 +60,10 @@ mod real {
             Self(loom::sync::Mutex::new(value))
         }
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().expect("a panic ends the model")
+            MutexGuard(Some(self.0.lock().expect("a panic ends the model")))
         }
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock().ok()
+            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
         }
     }
 
@@ -57,21 +85,27 @@ mod real {
         }
     }
 
-    /// Waiting is not modelled: the pieces under loom never block on a condition.
+    /// loom's condition behind parking_lot's interface.
     #[derive(Debug, Default)]
-    pub(crate) struct Condvar;
+    pub(crate) struct Condvar(loom::sync::Condvar);
 
     impl Condvar {
         pub(crate) fn new() -> Self {
-            Self
+            Self(loom::sync::Condvar::new())
         }
-        pub(crate) fn notify_all(&self) {}
-        pub(crate) fn notify_one(&self) {}
-        pub(crate) fn wait<T>(&self, _guard: &mut MutexGuard<'_, T>) {
-            loom::thread::yield_now();
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
         }
-        pub(crate) fn wait_for<T>(&self, _guard: &mut MutexGuard<'_, T>, _for: std::time::Duration) {
-            loom::thread::yield_now();
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            let held = guard.0.take().expect("put back when the wait ends");
+            guard.0 = Some(self.0.wait(held).expect("a panic ends the model"));
+        }
+        /// Time is not modelled: the pieces under loom wait for a condition, never for a while.
+        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _for: std::time::Duration) {
+            self.wait(guard);
         }
     }
 }

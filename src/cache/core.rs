@@ -5,6 +5,7 @@
 //!            a tombstone where the value does not go to the log (D7). So log order is lock order.
 //!  I-FLOW-2  No I/O and no caller's code under a shard's lock; no caller's code while a segment is pinned (D3, D4).
 //!  I-FLOW-3  A promotion keeps its pin until it has seen, under the lock, that the index still names the location and memory holds no entry.
+//!  I-FLOW-4  Every mutation overtakes the loads of the keys that it changes, under the lock of their shard (I-FLY-1).
 
 use super::builder::{Durability, Maintenance, WhenBehind};
 use super::outcome::{EntryOptions, InsertOutcome, Refusal, TierOutcome};
@@ -17,9 +18,10 @@ use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
 use crate::log::{Appended, Class, Found, Log, Reservation};
 use crate::observe::RecoveryReport;
+use crate::shard::flights::{Flight, Waits};
 use crate::shard::memory::{Inserted, MemoryTier};
-use crate::shard::{Indexed, Shards};
-use crate::sync::{Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
+use crate::shard::{Indexed, Loaded, Shards};
+use crate::sync::{Arc, Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -33,6 +35,10 @@ pub(crate) struct CoreCounters {
     pub(crate) dropped_behind: Counter,
     pub(crate) dropped_off: Counter,
     pub(crate) dropped_at_close: Counter,
+    pub(crate) loads: Counter,
+    pub(crate) load_errors: Counter,
+    pub(crate) loads_shared: Counter,
+    pub(crate) loads_overtaken: Counter,
 }
 
 /// Everything behind a [`Cache`](super::Cache).
@@ -70,6 +76,8 @@ pub(crate) struct Core {
     pub(crate) compaction: CompactionCounters,
     /// Values to be appended again when there is room.
     pub(crate) owed: Owed,
+    /// Who waits for whose load.
+    pub(crate) waits: Waits<Loaded>,
     pub(crate) recovery: RecoveryReport,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) fixed_bytes: u64,
@@ -225,6 +233,24 @@ impl Core {
         Some(read(value))
     }
 
+    /// Reads once more, within one request: counts no request, only the hit for eviction.
+    pub(crate) fn get_again(&self, hash: u64, key: &[u8]) -> Option<Bytes> {
+        if self.is_closed() {
+            return None;
+        }
+        let location = {
+            let shard = self.shards.read(hash);
+            if let Some(hit) = shard.memory.lookup(hash, key, 0)
+                && !self.is_expired(hit.expiry_s())
+            {
+                hit.touch();
+                return Some(hit.to_bytes());
+            }
+            self.find_on_disk(&shard, hash, Touch::Yes)
+        };
+        self.get_from_disk(hash, key, location)
+    }
+
     /// Whether a value is there that could be read. Counts and moves nothing.
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
         if self.is_closed() {
@@ -339,12 +365,36 @@ impl Core {
 
     /// Inserts a value into both tiers.
     pub(crate) fn insert(&self, key: &[u8], value: &[u8], options: EntryOptions) -> InsertOutcome {
+        let hash = key_hash(self.salt, key);
+        self.put(hash, key, value, options, None).expect("only a load can be overtaken")
+    }
+
+    /// Inserts what a flight loaded. `None`, and nothing is changed, if the flight was overtaken.
+    pub(crate) fn insert_loaded(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        options: EntryOptions,
+        flight: &Arc<Flight<Loaded>>,
+    ) -> Option<InsertOutcome> {
+        self.put(key_hash(self.salt, key), key, value, options, Some(flight))
+    }
+
+    fn put(
+        &self,
+        hash: u64,
+        key: &[u8],
+        value: &[u8],
+        options: EntryOptions,
+        flight: Option<&Arc<Flight<Loaded>>>,
+    ) -> Option<InsertOutcome> {
         let gate = self.gate.read();
         if *gate {
-            return InsertOutcome::closed();
+            return Some(InsertOutcome::closed());
         }
-        let hash = key_hash(self.salt, key);
-        self.shards.counters(hash).inserts.one();
+        if flight.is_none() {
+            self.shards.counters(hash).inserts.one();
+        }
         let expiry_s = self.expiry_s(options);
         let now_s = if expiry_s == 0 { self.latest_s.load(Ordering::Relaxed) } else { self.now_s() };
         if let Some(log) = self.log.as_ref().filter(|_| expiry_s != 0) {
@@ -356,6 +406,12 @@ impl Core {
         let room = if keyed { self.room_for_value(header.record_len()) } else { self.room_for_value(u64::MAX) };
 
         let mut shard = self.shards.write(hash);
+        match flight {
+            // The room that was reserved gives itself back.
+            Some(flight) if !shard.flights.land(flight) => return None,
+            Some(_) => {}
+            None => shard.flights.overtake(hash),
+        }
         let memory = match shard.memory.insert(hash, key, value, expiry_s, now_s) {
             Inserted::Stored => TierOutcome::Stored,
             Inserted::Oversize => TierOutcome::Refused(Refusal::Oversize),
@@ -383,7 +439,7 @@ impl Core {
         drop(shard);
         self.after_index(hash, indexed);
         let disk = self.settle(appended, disk);
-        InsertOutcome { memory, disk }
+        Some(InsertOutcome { memory, disk })
     }
 
     /// Removes a key from both tiers; tells whether it had a value.
@@ -398,6 +454,7 @@ impl Core {
 
         let mut shard = self.shards.write(hash);
         let in_memory = shard.memory.lookup(hash, key, 0).map(|hit| hit.expiry_s());
+        shard.flights.overtake(hash);
         shard.memory.remove(hash, key);
         let candidate = if in_memory.is_some() { None } else { self.find_on_disk(&shard, hash, Touch::No) };
         let appended = room.map(|room| {

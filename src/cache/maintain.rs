@@ -450,7 +450,7 @@ impl Core {
         let now_s = self.now_s();
         for (lock, _) in self.shards.iter() {
             let mut shard = lock.write();
-            let crate::shard::Shard { memory, disk_index } = &mut *shard;
+            let crate::shard::Shard { memory, disk_index, .. } = &mut *shard;
             let Some(index) = disk_index else { return };
             memory.for_each(|key, value, expiry_s| {
                 let hash = key_hash(self.salt, key);

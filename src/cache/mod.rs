@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod core;
 mod explain;
+mod load;
 mod maintain;
 mod open;
 mod outcome;
@@ -23,6 +24,7 @@ use crate::error::Error;
 use crate::observe::Stats;
 use crate::sync::{Mutex, PlainArc, Worker};
 use bytes::Bytes;
+use std::convert::Infallible;
 
 /// A persistent cache with budgets in bytes. Cheap to clone; all clones are the same cache.
 ///
@@ -116,6 +118,119 @@ impl Cache {
     /// Whether [`get`](Self::get) would find a value. Counts and moves nothing; reads and checks the record if it is on disk.
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
         self.core().contains(key.as_ref())
+    }
+
+    /// The value of a key; if it has none, what the closure loads, which is stored. Among all who ask for the key meanwhile the closure of one runs, in
+    /// its thread, and the others wait for it and share the value. [`try_get_with`](Self::try_get_with) says the rest.
+    ///
+    /// Values are `Vec<u8>`, `String`, [`Bytes`] or the like: what need not be copied to be handed out. O(1) beside the load.
+    ///
+    /// # Panics
+    /// If the closure does.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// let page = cache.get_with("page:7", || format!("made of {} parts", 3));
+    /// assert_eq!(page, "made of 3 parts");
+    /// let again = cache.get_with("page:7", || -> String { unreachable!("it is cached") });
+    /// assert_eq!(again, page);
+    /// # Ok(()) }
+    /// ```
+    pub fn get_with<V: Into<Bytes>>(&self, key: impl AsRef<[u8]>, load: impl FnOnce() -> V) -> Bytes {
+        self.get_with_options(key, EntryOptions::new(), load)
+    }
+
+    /// The same with options for what is stored.
+    ///
+    /// # Panics
+    /// If the closure does.
+    pub fn get_with_options<V: Into<Bytes>>(
+        &self,
+        key: impl AsRef<[u8]>,
+        options: EntryOptions,
+        load: impl FnOnce() -> V,
+    ) -> Bytes {
+        match self.core().try_get_with(key.as_ref(), options, || Ok::<V, Infallible>(load())) {
+            Ok(value) => value,
+            Err(never) => match *never {},
+        }
+    }
+
+    /// The value of a key; if it has none, what the closure loads, which is stored.
+    ///
+    /// - **Single flight**: of all who miss the key at once, one runs its closure, in its own thread; the others wait, and share value or error.
+    ///   Values are shared whatever the type of error. An error goes to those who waited with the same type `E`, as one [`Arc`](std::sync::Arc); who
+    ///   waited with another asks again. Errors are never stored: whoever comes later loads.
+    /// - **Mutations win**: where the key is inserted or removed, or all is invalidated, between the begin of a load and its end, the value is returned
+    ///   to those who asked before that, and not stored. Who asks afterwards finds the newer state, and does not wait for the older load.
+    /// - **Panics** reach the caller whose closure it was. One of those who wait runs its own closure then, and the rest go on waiting.
+    /// - **The closure may use the cache**: no lock is held, so other keys can be read, loaded, inserted. Where it asks, directly or through loads of other
+    ///   threads that wait for it, for the key that it is to load, waiting would never end: that request runs its own closure
+    ///   instead, and stores nothing. (Only within one cache is this seen: loads of two caches that wait for each other wait for ever.)
+    /// - **Closed cache, or a value that no tier takes**: it is loaded and returned all the same, just not stored.
+    ///
+    /// The stored value lives as long as the cache's time to live says, from the end of its load; `try_get_with_options` takes another. The value
+    /// counts as inserted, with the durability of the cache, before anybody gets it. O(1) beside the load.
+    ///
+    /// # Errors
+    /// That of the closure, shared.
+    ///
+    /// # Panics
+    /// If the closure does.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// let failed = cache.try_get_with("config", || std::fs::read("/no/such/file"));
+    /// assert_eq!(failed.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    /// // Not cached: the next one tries again.
+    /// let config = cache.try_get_with("config", || Ok::<_, std::io::Error>("verbose = true"));
+    /// assert_eq!(config.unwrap(), "verbose = true");
+    /// # Ok(()) }
+    /// ```
+    pub fn try_get_with<V, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        load: impl FnOnce() -> Result<V, E>,
+    ) -> Result<Bytes, PlainArc<E>>
+    where
+        V: Into<Bytes>,
+        E: Send + Sync + 'static,
+    {
+        self.try_get_with_options(key, EntryOptions::new(), load)
+    }
+
+    /// The same with options for what is stored.
+    ///
+    /// # Errors
+    /// That of the closure, shared.
+    ///
+    /// # Panics
+    /// If the closure does.
+    ///
+    /// ```
+    /// use emberlog::{Cache, EntryOptions};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// let minute = EntryOptions::new().time_to_live(Duration::from_secs(60));
+    /// let token = cache.try_get_with_options("token", minute, || Ok::<_, std::fmt::Error>("t0k3n"));
+    /// assert_eq!(token.unwrap(), "t0k3n");
+    /// # Ok(()) }
+    /// ```
+    pub fn try_get_with_options<V, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        options: EntryOptions,
+        load: impl FnOnce() -> Result<V, E>,
+    ) -> Result<Bytes, PlainArc<E>>
+    where
+        V: Into<Bytes>,
+        E: Send + Sync + 'static,
+    {
+        self.core().try_get_with(key.as_ref(), options, load)
     }
 
     /// Gives a key a value, in both tiers. Older values are not served again by this handle, whatever the outcome says; nor after a restart, unless the

@@ -234,6 +234,7 @@ fn core(
         counters: CoreCounters::default(),
         compaction: CompactionCounters::default(),
         owed: crate::compaction::Owed::default(),
+        waits: crate::shard::flights::Waits::default(),
         recovery,
         memory_limit_bytes: settings.config.memory_bytes,
         fixed_bytes: plan.fixed_bytes,

@@ -35,6 +35,10 @@ pub(crate) fn stats(core: &Core) -> Stats {
     }
     requests.hits = memory.hits + disk.hits;
     memory.restored = core.compaction.restored_count.get();
+    requests.loads = core.counters.loads.get();
+    requests.load_errors = core.counters.load_errors.get();
+    requests.loads_shared = core.counters.loads_shared.get();
+    requests.loads_overtaken = core.counters.loads_overtaken.get();
     if let Some(log) = &core.log {
         accounts.append_buffer = log.plan().memory_bytes();
         accounts.fixed -= accounts.append_buffer;

@@ -2,17 +2,24 @@
 //!
 //! No I/O happens under a shard's lock. Lock order: shards in ascending order, then the log's tail.
 
+pub(crate) mod flights;
 pub(crate) mod memory;
 
 use crate::counters::Counter;
 use crate::format::location::Location;
 use crate::index::{Put, Table};
-use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{PlainArc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use bytes::Bytes;
+use flights::{Flights, Lists};
 use memory::{MemoryPlan, MemoryTier};
+use std::any::Any;
 use std::io;
 
 /// Most shards: what the top bits of a hash can choose without the buckets' choice suffering.
 pub(crate) const SHARD_COUNT_MAX: usize = 1024;
+
+/// What a load came to, as those who wait for it share it. The error is of the type that the loader's caller chose.
+pub(crate) type Loaded = Result<Bytes, PlainArc<dyn Any + Send + Sync>>;
 
 /// What a shard's lock guards.
 #[derive(Debug)]
@@ -20,6 +27,8 @@ pub(crate) struct Shard {
     pub(crate) memory: MemoryTier,
     /// This slice of the index of the log; `None` without a disk tier.
     pub(crate) disk_index: Option<Table>,
+    /// Loads of its keys that are under way and were not overtaken.
+    pub(crate) flights: Flights<Loaded>,
 }
 
 /// Requests as one shard saw them.
@@ -59,7 +68,8 @@ impl Shards {
                 let memory =
                     if with_disk { MemoryTier::before_disk(memory, salt) } else { MemoryTier::new(memory, salt) }?;
                 let disk_index = (disk_index_bytes > 0).then(|| Table::new(disk_index_bytes)).transpose()?;
-                Ok(Padded { lock: RwLock::new(Shard { memory, disk_index }), counters: ShardCounters::default() })
+                let shard = Shard { memory, disk_index, flights: Flights::default() };
+                Ok(Padded { lock: RwLock::new(shard), counters: ShardCounters::default() })
             })
             .collect::<io::Result<_>>()?;
         Ok(Self { slots, shift: 64 - count.trailing_zeros() })
@@ -94,6 +104,12 @@ impl Shards {
     /// Every shard and its counters, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RwLock<Shard>, &ShardCounters)> {
         self.slots.iter().map(|slot| (&slot.lock, &slot.counters))
+    }
+}
+
+impl Lists<Loaded> for Shards {
+    fn locked<R>(&self, hash: u64, act: impl FnOnce(&mut Flights<Loaded>) -> R) -> R {
+        act(&mut self.write(hash).flights)
     }
 }
 
@@ -149,8 +165,9 @@ impl Shard {
         self.disk_index.as_ref()?.find(hash)
     }
 
-    /// Empties both tiers' entries.
+    /// Empties both tiers' entries, and overtakes all loads.
     pub(crate) fn clear(&mut self) {
+        self.flights.overtake_all();
         self.memory.clear();
         if let Some(index) = &mut self.disk_index {
             index.clear_all();

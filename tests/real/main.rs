@@ -2,6 +2,7 @@
 //!
 //! - `kill`: SIGKILL at random moments, over and over on one store.
 //! - `linear`: linearizability of keys while everything evicts.
+//! - `load`: loads of many threads over a source that changes.
 //! - `memory`: what the process and the directory really take.
 //! - `behind`: a disk that is slower than its callers, and closures that misbehave.
 //!
@@ -16,4 +17,5 @@ mod gate;
 mod help;
 mod kill;
 mod linear;
+mod load;
 mod memory;
