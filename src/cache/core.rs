@@ -466,7 +466,7 @@ impl Core {
         if self.is_inline() { log.write_all() } else { log.wait_drained() }
     }
 
-    fn make_durable(&self, log: &Log, seqno: u64, durability: Durability) -> Result<(), Error> {
+    pub(crate) fn make_durable(&self, log: &Log, seqno: u64, durability: Durability) -> Result<(), Error> {
         if durability == Durability::Buffered {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 //! Threads: the writer hands the append buffer to the kernel; maintenance seals, prepares the spare and retires. Neither waits for the other: where the
 //! writer sees callers wait for a segment, it makes one itself (D15).
 
+use super::builder::Durability;
 use super::core::Core;
 use super::outcome::{Maintained, MaintenanceBudget};
 use crate::compaction::{Keep, retire_oldest};
@@ -25,15 +26,38 @@ enum Hands {
     Maintenance,
 }
 
+/// What came of making the spare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spare {
+    /// It is there.
+    Ready,
+    /// Nothing can be retired before more is written and sealed.
+    Later,
+    /// Though the oldest segments went, there is no room.
+    NoRoom,
+}
+
 impl Core {
-    /// Makes the spare segment if there is none, retiring the oldest as far as that needs.
+    /// Makes the spare segment if there is none, retiring the oldest as far as that needs. Without room for one the disk tier is off.
     pub(crate) fn make_spare(&self) -> Result<(), Error> {
         let Some(log) = &self.log else { return Ok(()) };
+        match self.try_spare(log)? {
+            // All there is waits for the writer, and then for its footer: whoever asked asks again when they have come further.
+            Spare::Ready | Spare::Later => Ok(()),
+            Spare::NoRoom => {
+                let full = io::Error::from(io::ErrorKind::StorageFull);
+                Err(log.give_up("no room for a segment, though the oldest were retired", full))
+            }
+        }
+    }
+
+    /// The same, as far as it goes.
+    fn try_spare(&self, log: &Log) -> Result<Spare, Error> {
         let (mut retired, mut waits) = (0u32, 0u32);
         let used_bytes = log.budget().used_bytes();
         loop {
             if log.prepare_step()? == Prepared::Ready {
-                return Ok(());
+                return Ok(Spare::Ready);
             }
             // A pin lasts for a copy: rather than retire another segment, let the reader finish.
             if log.has_retired() && waits < 10_000 {
@@ -45,16 +69,17 @@ impl Core {
             // free. More would be paid for nothing on a disk that others fill.
             let freed_bytes = used_bytes.saturating_sub(log.budget().used_bytes());
             let is_due = retired < 8 || freed_bytes < log.plan().segment_charge_bytes();
-            if is_due && self.retire(Keep::all(log))? {
-                retired += 1;
-                continue;
+            if is_due {
+                if self.retire(Keep::all(log))? {
+                    retired += 1;
+                    continue;
+                }
+                if !self.is_inline() && log.has_unsealed() {
+                    return Ok(Spare::Later);
+                }
             }
-            if !self.is_inline() && log.has_unsealed() {
-                // All there is waits for the writer, and then for its footer: whoever asked asks again when they have come further.
-                return Ok(());
-            }
-            let full = io::Error::from(io::ErrorKind::StorageFull);
-            return Err(log.give_up("no room for a segment, though the oldest were retired", full));
+            // There may have been nothing to retire because another thread just did.
+            return Ok(if log.prepare_step()? == Prepared::Ready { Spare::Ready } else { Spare::NoRoom });
         }
     }
 
@@ -117,15 +142,30 @@ impl Core {
         })
     }
 
+    fn refill_step(&self, log: &Log) -> bool {
+        self.refill.lock().step(&self.shards, log, self.now_s(), &self.compaction)
+    }
+
     /// Writes down what memory holds, if that is due or this is the end. Returns whether it did.
     fn list_memory(&self, log: &Log, is_end: bool) -> bool {
-        // Before the old list has been read back, it knows more.
-        let is_refilled = self.refill.lock().is_done();
-        let Some(disk) = self.disk.as_ref().filter(|_| is_refilled && (is_end || self.warm.is_due(&self.shards)))
-        else {
-            return false;
+        let Some(disk) = &self.disk else { return false };
+        let is_due = self.warm.is_due(&self.shards);
+        {
+            // Until the old list has been read back it knows more, unless this is the last chance and memory has changed since.
+            let mut refill = self.refill.lock();
+            let is_time = if refill.is_done() { is_end || is_due } else { is_end && is_due };
+            if !is_time {
+                return false;
+            }
+            refill.give_up();
+        }
+        let between = || {
+            // A long list must not hold up what requests may wait for. An error has tripped the latch, which is asked next.
+            if !is_end && !self.is_inline() && log.needs_room() {
+                let _ = self.make_room_ahead();
+            }
         };
-        let written = self.warm.write(&self.shards, &**disk, log.budget(), log.store_id(), is_end);
+        let written = self.warm.write(&self.shards, &**disk, log.budget(), log.store_id(), is_end, &between);
         log.counters.written_bytes.add(written);
         written > 0
     }
@@ -165,7 +205,7 @@ impl Core {
         if log.write_step()? || log.seal_step()? || self.relieve_index()? {
             return Ok(true);
         }
-        if self.refill.lock().step(&self.shards, log, self.now_s()) || self.pay_owed(log) {
+        if self.refill_step(log) || self.pay_owed(log) {
             return Ok(true);
         }
         if log.needs_spare() && log.prepare_step()? == Prepared::Ready {
@@ -301,7 +341,7 @@ impl Core {
                 busy |= self.relieve_index()?;
                 busy |= log.seal_step()?;
                 busy |= self.pay_owed(log);
-                busy |= self.refill.lock().step(&self.shards, log, self.now_s());
+                busy |= self.refill_step(log);
                 busy |= self.list_memory(log, false);
                 log.note_clock(self.now_s());
                 Ok::<bool, Error>(busy)
@@ -337,19 +377,30 @@ impl Core {
     }
 
     fn close_log(&self, log: &Log) -> Result<(), Error> {
-        log.latch.check()?;
-        self.append_memory(log)?;
-        self.flush_open()?;
-        while log.seal_step()? {}
-        self.list_memory(log, true);
+        let saved = log.latch.check().and_then(|()| self.append_memory(log)).and_then(|()| self.flush_at_close(log));
+        if saved.is_ok() {
+            self.list_memory(log, true);
+        }
         self.count_unsaved(log);
+        saved
+    }
+
+    /// Makes everything so far durable. Waits for no room, since nobody would make any: without it the mark that tells of the sync is left out.
+    fn flush_at_close(&self, log: &Log) -> Result<(), Error> {
+        let room = log.try_reserve(Class::Control, crate::format::batch::BatchHeader::LEN as u64);
+        self.make_durable(log, log.last_seqno(), Durability::Synced)?;
+        if let Some(room) = room {
+            log.append_synced_mark(room);
+        }
+        self.drain(log)?;
+        while log.seal_step()? {}
         Ok(())
     }
 
     /// Appends the entries that only memory holds, and sees to it that the next open has room for a fresh segment (that of the spare). For the sake
     /// of memory at most a quarter of the segments go.
     fn append_memory(&self, log: &Log) -> Result<(), Error> {
-        let (mut retired, retired_max) = (0, log.snapshot().segment_count / 4);
+        let retired_max = log.counters.segments_retired.get() + log.snapshot().segment_count / 4;
         let mut is_enough = false;
         loop {
             let (appended, left) = if is_enough { (0, 0) } else { self.append_memory_once(log) };
@@ -357,12 +408,12 @@ impl Core {
                 return Ok(());
             }
             self.drain(log)?;
-            if log.needs_spare() && log.prepare_step()? == Prepared::NeedsRetirement {
-                if !self.retire(Keep::all(log))? {
+            if log.needs_spare() {
+                if self.try_spare(log)? != Spare::Ready {
+                    // The next open finds room by letting the oldest go, or says why not.
                     return Ok(());
                 }
-                retired += 1;
-                is_enough = retired >= retired_max;
+                is_enough |= log.counters.segments_retired.get() >= retired_max;
             } else if appended == 0 && left > 0 {
                 is_enough = true;
             }

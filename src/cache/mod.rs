@@ -10,6 +10,8 @@ mod open;
 mod outcome;
 mod plan;
 mod snapshot;
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests;
 
 pub use builder::{Builder, Durability, Maintenance, ReadMode, WhenBehind};
 pub use config::Config;

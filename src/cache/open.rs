@@ -267,7 +267,11 @@ fn find_identity(settings: &Builder, disk: &dyn Disk, random: &Random) -> Result
         let message = "segments are here, but the file 'identity' is not; nothing was touched";
         return Err(Error::new(ErrorKind::Damaged, message));
     }
-    if let Some(foreign) = names.iter().zip(&parsed).find(|(_, parsed)| **parsed == FileName::Foreign) {
+    // A list of what memory held is never made before the identity.
+    let is_foreign = |(name, parsed): &(&String, &FileName)| {
+        matches!(parsed, FileName::Foreign | FileName::Warm) || *name == names::WARM_TEMPORARY
+    };
+    if let Some(foreign) = names.iter().zip(&parsed).find(is_foreign) {
         let message =
             format!("the directory holds '{}', which is not of an emberlog store; nothing was touched", foreign.0);
         return Err(Error::new(ErrorKind::NotAStore, message));

@@ -222,6 +222,16 @@ mod tests {
     }
 
     #[test]
+    fn values_leave_room_to_what_is_appended_again_only_where_they_would_wait() {
+        use crate::cache::WhenBehind;
+        for (when_behind, keeps_room) in [(WhenBehind::Wait, true), (WhenBehind::Drop, false)] {
+            let plan =
+                Plan::new(Cache::builder().when_behind(when_behind).as_config(), true).expect("the defaults work");
+            assert_eq!(plan.disk.expect("with a disk tier").log.keeps_room, keeps_room, "{when_behind:?}");
+        }
+    }
+
+    #[test]
     fn a_budget_that_cannot_work_names_the_smallest_that_does() {
         let error = Plan::new(Cache::builder().memory_bytes(1000).as_config(), true).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);

@@ -34,7 +34,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         }
     }
     requests.hits = memory.hits + disk.hits;
-    memory.restored = core.refill.lock().read_count();
+    memory.restored = core.compaction.restored_count.get();
     if let Some(log) = &core.log {
         accounts.append_buffer = log.plan().memory_bytes();
         accounts.fixed -= accounts.append_buffer;

@@ -29,6 +29,8 @@ pub(crate) struct CompactionCounters {
     pub(crate) owed_paid_bytes: Counter,
     /// Records that were still live when their segment went, and that memory did not hold, or not long enough for them to be appended again.
     pub(crate) dropped_live_count: Counter,
+    /// Entries read back after an open.
+    pub(crate) restored_count: Counter,
     /// Segments that went because the index was full, not the disk.
     pub(crate) retired_for_index: Counter,
 }
@@ -44,7 +46,7 @@ pub(crate) enum Keep {
         /// Bound on the bytes that are appended again.
         bytes_max: u64,
     },
-    /// Nothing: room is needed now.
+    /// Nothing: the index is what is full, and appending again would fill it.
     Nothing,
 }
 

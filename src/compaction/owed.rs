@@ -82,3 +82,25 @@ impl Owed {
         }
     }
 }
+
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests {
+    use super::*;
+    use crate::shard::memory::MemoryPlan;
+
+    #[test]
+    fn no_more_is_owed_than_the_list_holds_and_what_is_let_go_is_counted() {
+        let plan = MemoryPlan::split(64 << 10, 64).expect("enough memory");
+        let shards = Shards::new(1, plan, 4096, 7).expect("anonymous memory");
+        let (owed, counters) = (Owed::default(), CompactionCounters::default());
+        let most = OWED_COUNT_MAX as u64;
+        (0..most).for_each(|hash| owed.push(hash, &counters));
+        assert_eq!((owed.0.lock().len(), counters.dropped_live_count.get()), (OWED_COUNT_MAX, 0));
+        (most..most + 10).for_each(|hash| owed.push(hash, &counters));
+        assert_eq!((owed.0.lock().len(), counters.dropped_live_count.get()), (OWED_COUNT_MAX, 10));
+        assert!(owed.0.lock().iter().copied().eq(10..most + 10), "the longest owed go first");
+        // Memory holds none of them.
+        owed.let_go(&shards, &counters);
+        assert_eq!((owed.0.lock().len(), counters.dropped_live_count.get()), (0, most + 10));
+    }
+}

@@ -6,12 +6,13 @@
 //!
 //! Knows: shards, the log, the list. Does not know: threads. No lock is held while a record is read.
 
+use super::CompactionCounters;
 use crate::format::location::Location;
 use crate::format::record::RecordKind;
 use crate::format::warm::WarmEntry;
 use crate::log::Log;
 use crate::recovery::warm_list::WarmList;
-use crate::shard::memory::Restored;
+use crate::shard::memory::{Inserted, Restored};
 use crate::shard::{Shard, Shards};
 
 /// Entries that one step reads back.
@@ -23,14 +24,13 @@ pub(crate) struct Refill {
     list: Option<WarmList>,
     /// Bound on what is read back: what the main rings hold.
     bytes_left: u64,
-    read_count: u64,
 }
 
 impl Refill {
     /// A refill from this list.
     pub(crate) fn new(shards: &Shards, list: Option<WarmList>) -> Self {
         let bytes_left = shards.iter().map(|(shard, _)| shard.read().memory.capacity_bytes() / 10 * 9).sum();
-        Self { list, bytes_left, read_count: 0 }
+        Self { list, bytes_left }
     }
 
     /// Whether nothing is left to be read.
@@ -38,19 +38,19 @@ impl Refill {
         self.list.is_none()
     }
 
-    /// Entries read back so far.
-    pub(crate) fn read_count(&self) -> u64 {
-        self.read_count
+    /// Leaves the rest. The file can go then: its blocks are given back when nobody has it open.
+    pub(crate) fn give_up(&mut self) {
+        self.list = None;
     }
 
     /// Reads some entries back. Returns whether there were any.
-    pub(crate) fn step(&mut self, shards: &Shards, log: &Log, now_s: u32) -> bool {
+    pub(crate) fn step(&mut self, shards: &Shards, log: &Log, now_s: u32, counters: &CompactionCounters) -> bool {
         let Some(list) = &mut self.list else { return false };
         // A list that can no longer be read is at its end.
         let entries = list.next_entries(STEP_COUNT).unwrap_or_default();
         for entry in &entries {
             if let Some(record_len) = read_back(shards, log, entry, now_s) {
-                self.read_count += 1;
+                counters.restored_count.one();
                 self.bytes_left = self.bytes_left.saturating_sub(record_len);
             }
         }
@@ -83,7 +83,7 @@ fn read_back(shards: &Shards, log: &Log, entry: &WarmEntry, now_s: u32) -> Optio
         return None;
     }
     let restored = Restored { hash, key, value, expiry_s: header.expiry_s, popularity: entry.popularity };
-    shard.memory.restore(restored, now_s);
+    let inserted = shard.memory.restore(restored, now_s);
     drop(segment);
-    Some(header.record_len())
+    (inserted == Inserted::Stored).then(|| header.record_len())
 }

@@ -15,6 +15,8 @@ pub mod scan;
 mod seal;
 mod segment;
 mod tail;
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests;
 mod turnover;
 mod watermark;
 mod write;

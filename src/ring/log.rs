@@ -517,4 +517,98 @@ mod tests {
             rings.validate();
         }
     }
+
+    /// A walk over a ring in several steps, and what it has to go on with.
+    struct Walk {
+        ring: u8,
+        position: u64,
+        /// Serial number of the last entry that it was given; 0 at the start.
+        last_serial: u64,
+    }
+
+    #[test]
+    fn a_walk_that_resumes_gives_each_entry_once_and_leaves_out_none_that_stayed() {
+        let (mut resumed, mut ran_empty) = (0, 0);
+        for seed in 0..40u64 {
+            let mut rings = Rings::new(Arena::new(12 * 4096).expect("memory"), 3);
+            // What stands in each ring: the serial number of its coming in there, and its key.
+            let mut model: Vec<VecDeque<(u64, Vec<u8>)>> = vec![VecDeque::new(); 3];
+            let mut walks: Vec<Walk> = (0..9).map(|n| Walk { ring: n % 3, position: 0, last_serial: 0 }).collect();
+            let mut serial = 0;
+            for step in 0..800u64 {
+                let random = key_hash(seed, &step.to_le_bytes());
+                let (ring, other) = ((random % 3) as u8, (random >> 4) as u8 % 3);
+                let head = rings.head(ring).map(|location| rings.header(location));
+                match (random >> 8) % 64 {
+                    0..24 => {
+                        let len = (random >> 16) as usize % if random >> 60 == 0 { 9000 } else { 600 };
+                        let (key, value) = (step.to_le_bytes(), bytes(step, len));
+                        let header = header(ring, &key, &value, (random >> 50) as u32 % 2);
+                        if rings.fits(ring, header.entry_len(), 0) {
+                            rings.append(&header, &key, &value);
+                            serial += 1;
+                            model[usize::from(ring)].push_back((serial, key.to_vec()));
+                        }
+                    }
+                    24..32 => {
+                        if let Some(header) = head {
+                            rings.pop(ring, header.entry_len());
+                            model[usize::from(ring)].pop_front();
+                        }
+                    }
+                    32..40 => {
+                        if let Some(header) = head
+                            && let Some(location) = rings.move_head(ring, other, header.entry_len())
+                        {
+                            rings.set_header(location, &Header { ring: other, ..header });
+                            let (_, key) = model[usize::from(ring)].pop_front().expect("the ring has a head");
+                            // It comes in anew, also where it stays in its ring.
+                            serial += 1;
+                            model[usize::from(other)].push_back((serial, key));
+                        }
+                    }
+                    40 => {
+                        while let Some(location) = rings.head(ring) {
+                            rings.pop(ring, rings.header(location).entry_len());
+                        }
+                        model[usize::from(ring)].clear();
+                        ran_empty += 1;
+                    }
+                    41 if random >> 62 == 0 => {
+                        rings.clear();
+                        model.iter_mut().for_each(VecDeque::clear);
+                    }
+                    _ => {
+                        let walk = &mut walks[(random >> 32) as usize % 9];
+                        let count_max = [0, 1, 2, 7, usize::MAX][(random >> 40) as usize % 5];
+                        let found: Vec<_> = rings.entries_from(walk.ring, walk.position).take(count_max).collect();
+                        let expected: Vec<_> = model[usize::from(walk.ring)]
+                            .iter()
+                            .filter(|(serial, _)| *serial > walk.last_serial)
+                            .take(count_max)
+                            .collect();
+                        let keys = found.iter().map(|(_, location, header)| {
+                            joined(&rings, *location, header.header_len(), header.key_len.into())
+                        });
+                        assert!(
+                            keys.eq(expected.iter().map(|(_, key)| key.clone())),
+                            "seed {seed} step {step} ring {} from {} behind serial {}",
+                            walk.ring,
+                            walk.position,
+                            walk.last_serial
+                        );
+                        if let (Some((next, ..)), Some((serial, _))) = (found.last(), expected.last()) {
+                            resumed += u64::from(walk.position > 0);
+                            (walk.position, walk.last_serial) = (*next, *serial);
+                        }
+                        // Now and then from the start again.
+                        if (random >> 45).is_multiple_of(16) {
+                            (walk.position, walk.last_serial) = (0, 0);
+                        }
+                    }
+                }
+            }
+        }
+        assert!(resumed > 500 && ran_empty > 50, "{resumed} walks went on, rings ran empty {ran_empty} times");
+    }
 }

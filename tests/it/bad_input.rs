@@ -126,6 +126,12 @@ fn a_directory_of_something_else_is_refused_untouched() {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("thesis.tex"), b"ten years of work").expect("written");
     refused(directory.path(), ErrorKind::NotAStore, &["thesis.tex"]);
+    // A name of ours that no store has without an identity is somebody else's, too.
+    for name in ["warm", "warm.tmp"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join(name), b"my thesis").expect("written");
+        refused(directory.path(), ErrorKind::NotAStore, &[name]);
+    }
     let file = directory.path().join("thesis.tex");
     let error = settings().open(&file).expect_err("a file is no directory");
     assert_eq!(error.kind(), ErrorKind::NotAStore, "{error}");

@@ -8,12 +8,16 @@
 mod bad_input;
 mod bitflip;
 mod budget;
+mod close;
 mod config;
 mod damage;
 mod io_errors;
 mod model;
 mod oracle;
 mod regressions;
+mod repair;
 mod support;
 mod truncate;
+mod warm;
+mod warm_faults;
 mod world;

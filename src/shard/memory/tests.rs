@@ -312,3 +312,90 @@ fn the_same_requests_leave_the_same_entries() {
     };
     assert_eq!(run(), run());
 }
+
+/// A tier in front of a disk tier, as full as it gets, with popular entries in main, holes among them, and entries that straddle chunks.
+fn used_tier(seed: u64) -> MemoryTier {
+    let plan = MemoryPlan::split(256 << 10, 300).expect("enough memory");
+    let mut tier = MemoryTier::before_disk(plan, SALT).expect("anonymous memory");
+    for step in 0..1500u64 {
+        let random = key_hash(seed, &step.to_le_bytes());
+        let key = key(random % 400);
+        let (hash, value) = (key_hash(SALT, &key), bytes(step, (random >> 16) as usize % 700));
+        match (random >> 32) % 8 {
+            0..2 => drop(tier.promote(hash, &key, &value, 0, 0)),
+            2..4 => drop(tier.insert(hash, &key, &value, 0, 0)),
+            4 => drop(tier.remove(hash, &key)),
+            _ => drop(get(&tier, &key)),
+        }
+    }
+    tier.validate();
+    tier
+}
+
+/// Hash and popularity of what a ring holds, oldest first.
+fn listed(tier: &MemoryTier, ring: u8) -> Vec<(u64, u8)> {
+    let live = tier.rings.entries(ring).filter(|(_, header)| !header.dead);
+    live.map(|(location, header)| {
+        let hash = tier.hash_of(location, &header);
+        (hash, tier.table.find(hash).expect("a live entry has its slot").popularity)
+    })
+    .collect()
+}
+
+#[test]
+fn the_list_of_main_tells_each_live_entry_once_and_in_order_whatever_the_steps() {
+    for seed in 300..310 {
+        let tier = used_tier(seed);
+        let expected = listed(&tier, S3Fifo::MAIN);
+        let dead_count = tier.rings.entries(S3Fifo::MAIN).filter(|(_, header)| header.dead).count();
+        assert!(expected.len() > 50 && dead_count > 5, "seed {seed}: {} live, {dead_count} holes", expected.len());
+        assert!(expected.iter().any(|(_, popularity)| *popularity > 0), "seed {seed}: nothing was asked for");
+        assert!(!listed(&tier, S3Fifo::SMALL).is_empty(), "seed {seed}: what is in the small ring is not listed");
+        for step in [1, 2, 3, 17, 512, usize::MAX] {
+            let (mut told, mut position) = (Vec::new(), Some(0));
+            while let Some(from) = position {
+                let before = told.len();
+                position = tier.list_main(from, step, |hash, popularity| told.push((hash, popularity)));
+                assert!(told.len() - before <= step, "seed {seed}: more than {step} entries under one lock");
+                assert_ne!(position, Some(from), "seed {seed}: a step goes on");
+            }
+            assert_eq!(told, expected, "seed {seed} in steps of {step}");
+        }
+    }
+}
+
+#[test]
+fn what_is_restored_is_in_main_with_the_popularity_that_it_had() {
+    let plan = MemoryPlan::split(256 << 10, 300).expect("enough memory");
+    let mut tier = MemoryTier::before_disk(plan, SALT).expect("anonymous memory");
+    for (i, popularity) in [0u8, 1, 2, 3, 4, 255].into_iter().enumerate() {
+        let key = key(i as u64);
+        let hash = key_hash(SALT, &key);
+        let restored = Restored { hash, key: &key, value: b"value", expiry_s: 9, popularity };
+        assert_eq!(tier.restore(restored, 0), Inserted::Stored);
+        let found = tier.table.find(hash).expect("restored");
+        assert_eq!(found.popularity, popularity.min(S3Fifo::POPULARITY_MAX), "popularity {popularity}");
+        assert_eq!(tier.rings.header(found.location).ring, S3Fifo::MAIN, "popularity {popularity}");
+        let hit = tier.lookup(hash, &key, 8).expect("restored");
+        assert_eq!((hit.to_vec(), hit.expiry_s()), (b"value".to_vec(), 9), "popularity {popularity}");
+        assert!(tier.lookup(hash, &key, 9).is_none(), "it expires when it did");
+    }
+    tier.validate();
+}
+
+#[test]
+fn a_list_that_is_restored_gives_the_same_list() {
+    for seed in 300..305 {
+        let old = used_tier(seed);
+        let plan = MemoryPlan::split(256 << 10, 300).expect("enough memory");
+        let mut new = MemoryTier::before_disk(plan, SALT).expect("anonymous memory");
+        let mut list = Vec::new();
+        old.list_main(0, usize::MAX, |hash, popularity| list.push((hash, popularity)));
+        for &(hash, popularity) in &list {
+            let (key, value, expiry_s) = old.entry(hash).expect("what is listed is there");
+            new.restore(Restored { hash, key: &key, value: &value, expiry_s, popularity }, 0);
+        }
+        assert_eq!(listed(&new, S3Fifo::MAIN), list, "seed {seed}");
+        new.validate();
+    }
+}
