@@ -266,3 +266,23 @@ fn a_store_that_nobody_maintains_lists_what_it_held_last() {
         drop(next);
     }
 }
+
+/// What is paid back may push another key's slot out of a full index, which then is live no more.
+#[test]
+fn paying_what_is_owed_with_a_full_index_keeps_the_count_of_live_records() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let settings = Cache::builder().memory_bytes(4 << 20).disk_bytes(8 << 20).shards(1).disk_index_bytes(4096);
+    let settings = settings.maintenance(Maintenance::Manual).random_seed(1).shared_clock(PlainArc::clone(&clock) as _);
+    let cache = settings.open_on(PlainArc::new(disk.clone())).expect("the store opens");
+    let core = cache.core();
+    for number in 0..2000 {
+        cache.insert(key(number), value(number));
+        let hash = key_hash(core.salt, key(number / 2).as_bytes());
+        if core.shards.read(hash).index_find(hash).is_none() {
+            core.owed.push(hash, &core.compaction);
+        }
+        maintain(&cache);
+        cache.validate();
+    }
+    assert!(core.compaction.owed_paid_bytes.get() > 100_000, "{}", core.compaction.owed_paid_bytes.get());
+}

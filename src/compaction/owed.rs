@@ -76,7 +76,14 @@ impl Owed {
                 && shard.memory.entry(hash).is_some_and(|now| now == (key.clone(), value.clone(), expiry_s))
             {
                 let location = log.append(room, &header, [&key, &value]).location;
-                shard.index_put(hash, location, |location| log.age(location));
+                let indexed = shard.index_put(hash, location, |location| log.age(location));
+                if let Some(dropped) = indexed.dropped {
+                    // Under the lock of its shard: later the segment's short name may be another's.
+                    log.forget_live(dropped);
+                }
+                if indexed.displaced {
+                    shards.counters(hash).index_displaced.one();
+                }
                 return Some(header.record_len());
             }
         }
