@@ -365,8 +365,7 @@ impl Core {
 
     /// Inserts a value into both tiers.
     pub(crate) fn insert(&self, key: &[u8], value: &[u8], options: EntryOptions) -> InsertOutcome {
-        let hash = key_hash(self.salt, key);
-        self.put(hash, key, value, options, None).expect("only a load can be overtaken")
+        self.put(key, value, options, None).expect("only a load can be overtaken")
     }
 
     /// Inserts what a flight loaded. `None`, and nothing is changed, if the flight was overtaken.
@@ -377,12 +376,11 @@ impl Core {
         options: EntryOptions,
         flight: &Arc<Flight<Loaded>>,
     ) -> Option<InsertOutcome> {
-        self.put(key_hash(self.salt, key), key, value, options, Some(flight))
+        self.put(key, value, options, Some(flight))
     }
 
     fn put(
         &self,
-        hash: u64,
         key: &[u8],
         value: &[u8],
         options: EntryOptions,
@@ -392,6 +390,7 @@ impl Core {
         if *gate {
             return Some(InsertOutcome::closed());
         }
+        let hash = key_hash(self.salt, key);
         if flight.is_none() {
             self.shards.counters(hash).inserts.one();
         }
