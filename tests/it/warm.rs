@@ -125,11 +125,15 @@ fn what_was_hot_is_in_memory_again_after_a_close_and_after_a_crash() {
         assert_eq!(cache.stats().memory.entries, 0, "memory is empty until maintenance fills it");
         maintain(&cache);
         let memory = cache.stats().memory;
-        assert_eq!((memory.restored, memory.entries), (HOT_COUNT.into(), HOT_COUNT.into()), "closed: {is_closed}");
+        assert_eq!(
+            (memory.restored, memory.entries),
+            (u64::from(HOT_COUNT), u64::from(HOT_COUNT)),
+            "closed: {is_closed}"
+        );
         assert_eq!(memory.promotions, 0, "nobody asked");
-        assert_eq!(hits(&cache, (0..HOT_COUNT).map(hot)), (HOT_COUNT.into(), 0), "closed: {is_closed}");
+        assert_eq!(hits(&cache, (0..HOT_COUNT).map(hot)), (u64::from(HOT_COUNT), 0), "closed: {is_closed}");
         assert_eq!(hits(&cache, [cold(0)]), (0, 1), "the others come from disk");
-        assert_eq!(hits(&cache, (1..COLD_COUNT).map(cold)).1 + 1, COLD_COUNT.into(), "and none is lost");
+        assert_eq!(hits(&cache, (1..COLD_COUNT).map(cold)).1 + 1, u64::from(COLD_COUNT), "and none is lost");
         cache.validate();
     }
 }
@@ -166,7 +170,7 @@ fn a_close_before_the_list_was_read_back_keeps_it() {
     assert!(disk.read_file(WARM) == list, "the old list knows more");
     let cache = open(&setup, &disk, &clock, 3);
     maintain(&cache);
-    assert_eq!(cache.stats().memory.restored, HOT_COUNT.into());
+    assert_eq!(cache.stats().memory.restored, u64::from(HOT_COUNT));
 }
 
 #[test]
@@ -181,7 +185,7 @@ fn a_power_cut_leaves_a_list_or_none() {
         let cache = open(&setup, &left, &clock, 2);
         maintain(&cache);
         let restored = cache.stats().memory.restored;
-        assert!([0, HOT_COUNT.into()].contains(&restored), "power cut {seed}: {restored} restored");
+        assert!([0, u64::from(HOT_COUNT)].contains(&restored), "power cut {seed}: {restored} restored");
         assert!(report(&cache).findings.iter().all(|finding| finding.label != "W-LIST"), "power cut {seed}");
         hits(&cache, (0..HOT_COUNT).map(hot));
         found[usize::from(restored > 0)] += 1;
@@ -290,7 +294,7 @@ fn a_list_that_does_not_verify_is_too_large_or_is_of_another_store_costs_warmth_
             assert_eq!(findings, expected);
             assert_eq!(disk.snapshot().contains_key(WARM), is_used, "what is of no use is gone");
             maintain(&cache);
-            let restored = if is_used { HOT_COUNT.into() } else { 0 };
+            let restored = if is_used { u64::from(HOT_COUNT) } else { 0 };
             assert_eq!(cache.stats().memory.restored, restored);
             assert_eq!(hits(&cache, (0..HOT_COUNT).map(hot)), (restored, u64::from(HOT_COUNT) - restored));
             assert!((0..COLD_COUNT).all(|key| cache.contains_key(cold(key))), "nothing is lost");
