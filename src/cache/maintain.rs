@@ -409,11 +409,13 @@ impl Core {
             }
             self.drain(log)?;
             if log.needs_spare() {
+                let retired_before = log.counters.segments_retired.get();
                 if self.try_spare(log)? != Spare::Ready {
                     // The next open finds room by letting the oldest go, or says why not.
                     return Ok(());
                 }
-                is_enough |= log.counters.segments_retired.get() >= retired_max;
+                let retired = log.counters.segments_retired.get();
+                is_enough |= retired > retired_before && retired >= retired_max;
             } else if appended == 0 && left > 0 {
                 is_enough = true;
             }

@@ -263,7 +263,7 @@ fn a_list_that_does_not_verify_is_too_large_or_is_of_another_store_costs_warmth_
         bytes
     };
     let many = |count: u64| (0..count).map(|n| WarmEntry { key_hash: n << 40, popularity: 1 });
-    let oversized: Vec<_> = many(setup.disk_bytes / 64 / 12).chain(listed(&disk)).collect();
+    let oversized: Vec<_> = many((setup.disk_bytes / 64 + 8192) / 12).chain(listed(&disk)).collect();
     let twice: Vec<_> = many(50).chain(listed(&disk)).chain(listed(&disk)).collect();
     // What the file holds, whether that verifies, whether it is used.
     let mut cases = vec![
