@@ -125,7 +125,11 @@ fn what_was_hot_is_in_memory_again_after_a_close_and_after_a_crash() {
         assert_eq!(cache.stats().memory.entries, 0, "memory is empty until maintenance fills it");
         maintain(&cache);
         let memory = cache.stats().memory;
-        assert_eq!((memory.restored, memory.entries), (u64::from(HOT_COUNT), HOT_COUNT.into()), "closed: {is_closed}");
+        assert_eq!(
+            (memory.restored, memory.entries),
+            (u64::from(HOT_COUNT), u64::from(HOT_COUNT)),
+            "closed: {is_closed}"
+        );
         assert_eq!(memory.promotions, 0, "nobody asked");
         assert_eq!(hits(&cache, (0..HOT_COUNT).map(hot)), (u64::from(HOT_COUNT), 0), "closed: {is_closed}");
         assert_eq!(hits(&cache, [cold(0)]), (0, 1), "the others come from disk");
