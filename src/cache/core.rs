@@ -25,6 +25,8 @@ use crate::sync::{Arc, Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU3
 use bytes::Bytes;
 use std::time::Duration;
 
+/// Room for the empty batch that tells how far the log is durable.
+pub(crate) const MARK_LEN: u64 = crate::format::batch::BatchHeader::LEN as u64;
 /// Values up to this long are lent to `read`'s closure from the stack.
 const STACK_VALUE_LEN: usize = 4096;
 
@@ -502,19 +504,23 @@ impl Core {
         if *gate {
             return Err(Error::new(ErrorKind::Closed, "the cache is closed"));
         }
-        self.flush_open()
-    }
-
-    /// The same, for one who holds the gate.
-    pub(crate) fn flush_open(&self) -> Result<(), Error> {
         let Some(log) = &self.log else { return Ok(()) };
         log.latch.check()?;
-        log.note_clock(self.now_s());
         // The mark's room first, so that nothing can come between the sync and the record of it.
-        let room = self.room_for_control(crate::format::batch::BatchHeader::LEN as u64);
-        let Some(room) = room else { return log.latch.check() };
+        let room = self.room_for_control(MARK_LEN);
+        if room.is_none() {
+            return log.latch.check();
+        }
+        self.flush_with(log, room)
+    }
+
+    /// Makes everything so far durable, and appends the mark that tells of it if there is room for one.
+    pub(crate) fn flush_with(&self, log: &Log, room: Option<Reservation<'_>>) -> Result<(), Error> {
+        log.note_clock(self.now_s());
         self.make_durable(log, log.last_seqno(), Durability::Synced)?;
-        log.append_synced_mark(room);
+        if let Some(room) = room {
+            log.append_synced_mark(room);
+        }
         self.drain(log)
     }
 
@@ -522,7 +528,7 @@ impl Core {
         if self.is_inline() { log.write_all() } else { log.wait_drained() }
     }
 
-    pub(crate) fn make_durable(&self, log: &Log, seqno: u64, durability: Durability) -> Result<(), Error> {
+    fn make_durable(&self, log: &Log, seqno: u64, durability: Durability) -> Result<(), Error> {
         if durability == Durability::Buffered {
             return Ok(());
         }
@@ -540,7 +546,7 @@ impl Core {
         let mut done = self.make_durable(log, appended.seqno, self.durability);
         if done.is_ok() && self.durability == Durability::Synced {
             // Not waited for: it only makes damage to the tail easier to tell from a torn one.
-            if let Some(room) = log.try_reserve(Class::Control, crate::format::batch::BatchHeader::LEN as u64) {
+            if let Some(room) = log.try_reserve(Class::Control, MARK_LEN) {
                 log.append_synced_mark(room);
             }
         }

@@ -3,15 +3,13 @@
 //! Threads: the writer hands the append buffer to the kernel; maintenance seals, prepares the spare and retires. Neither waits for the other: where the
 //! writer sees callers wait for a segment, it makes one itself (D15).
 
-use super::builder::Durability;
-use super::core::Core;
+use super::core::{Core, MARK_LEN};
 use super::outcome::{Maintained, MaintenanceBudget};
-use crate::compaction::{Keep, retire_oldest};
+use crate::compaction::{Keep, point_to, retire_oldest};
 use crate::error::{Error, ErrorKind};
-use crate::format::location::Location;
 use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
-use crate::index::{Put, Table};
+use crate::index::Table;
 use crate::log::{Class, Log, Prepared, Reservation};
 use crate::sync::{Ordering, PlainArc, Worker};
 use std::io;
@@ -363,7 +361,8 @@ impl Core {
     pub(crate) fn close(&self, workers: &mut Vec<Worker>) -> Result<(), Error> {
         let mut gate = self.gate.write();
         if std::mem::replace(&mut *gate, true) {
-            return Ok(());
+            // What went wrong stays wrong.
+            return self.log.as_ref().map_or(Ok(()), |log| log.latch.check());
         }
         self.closed.store(true, Ordering::Relaxed);
         // Nothing may go uncounted behind the last look at what memory holds: so only this thread retires from here on.
@@ -377,24 +376,17 @@ impl Core {
     }
 
     fn close_log(&self, log: &Log) -> Result<(), Error> {
-        let saved = log.latch.check().and_then(|()| self.append_memory(log)).and_then(|()| self.flush_at_close(log));
-        if saved.is_ok() {
+        let saved = (|| {
+            log.latch.check()?;
+            self.append_memory(log)?;
+            // Room for the mark if there is some: nobody would make any.
+            self.flush_with(log, log.try_reserve(Class::Control, MARK_LEN))?;
+            while log.seal_step()? {}
             self.list_memory(log, true);
-        }
+            Ok(())
+        })();
         self.count_unsaved(log);
         saved
-    }
-
-    /// Makes everything so far durable. Waits for no room, since nobody would make any: without it the mark that tells of the sync is left out.
-    fn flush_at_close(&self, log: &Log) -> Result<(), Error> {
-        let room = log.try_reserve(Class::Control, crate::format::batch::BatchHeader::LEN as u64);
-        self.make_durable(log, log.last_seqno(), Durability::Synced)?;
-        if let Some(room) = room {
-            log.append_synced_mark(room);
-        }
-        self.drain(log)?;
-        while log.seal_step()? {}
-        Ok(())
     }
 
     /// Appends the entries that only memory holds, and sees to it that the next open has room for a fresh segment (that of the spare). For the sake
@@ -428,10 +420,7 @@ impl Core {
         self.for_each_unsaved(log, |index, header, payload| match log.try_reserve(Class::Value, header.record_len()) {
             Some(room) if index.used_count() < index.capacity() => {
                 let location = log.append(room, &header, payload).location;
-                if let Put::Displaced(dropped) = index.put(header.key_hash, location.pack(), 0, |_| u64::MAX) {
-                    log.forget_live(Location::unpack(dropped));
-                    self.shards.counters(header.key_hash).index_displaced.one();
-                }
+                point_to(index, log, self.shards.counters(header.key_hash), header.key_hash, location);
                 appended += 1;
             }
             _ => left += 1,

@@ -274,7 +274,7 @@ impl Cache {
     }
 
     /// Closes the cache: appends what only memory holds as far as there is room, makes everything durable, ends the threads, unlocks the directory.
-    /// Afterwards reads are misses and inserts are refused, through every clone. Closing again does nothing. Dropping the last clone closes too,
+    /// Afterwards reads are misses and inserts are refused, through every clone. Closing again does nothing, but errs again where the disk tier is off. Dropping the last clone closes too,
     /// and can only log an error.
     ///
     /// # Errors

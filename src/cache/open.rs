@@ -12,11 +12,10 @@ use crate::format::FORMAT_VERSION;
 use crate::format::identity::Identity;
 use crate::format::location::Location;
 use crate::format::names::{self, FileName};
-use crate::log::{Depth, Log, LogPlan};
+use crate::log::{Depth, Log};
 use crate::observe::RecoveryReport;
 use crate::random::Random;
 use crate::recovery::survey::{Room, Survey, Visitor, open_error, read_identity};
-use crate::recovery::warm_list::WarmList;
 use crate::recovery::{Repaired, repair};
 use crate::shard::Shards;
 use crate::sync::{Mutex, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
@@ -154,17 +153,14 @@ fn open_locked(
     if survey.damage_count > 0 {
         tracing::warn!(damage = survey.damage_count, "recovery found damage; see the recovery report");
     }
-    let is_believed = survey.warm.as_ref().is_some_and(|warm| warm.entry_count.is_some());
-    // What cannot be read now is no list.
-    let list = WarmList::open(&**disk, identity.store_id).ok().flatten().filter(|_| is_believed);
-    let list_bytes = survey.warm.as_ref().filter(|_| is_believed).map_or(0, |warm| warm.allocated_bytes);
+    let list_bytes = survey.warm.as_ref().map_or(0, |warm| warm.allocated_bytes);
     let list_charge = budget.try_charge(list_bytes).filter(|charge| charge.bytes() > 0);
     let warm = Warm::new(&shards, list_charge);
-    let refill = Refill::new(&shards, list.filter(|_| !emptied_by_clock));
+    let refill = Refill::new(&shards, survey.warm_list.take().filter(|_| !emptied_by_clock));
     let log = Log::start(
         PlainArc::clone(disk),
         identity.clone(),
-        LogPlan { ..log_plan.clone() },
+        log_plan.clone(),
         budget,
         random,
         segments,

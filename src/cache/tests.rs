@@ -286,3 +286,39 @@ fn paying_what_is_owed_with_a_full_index_keeps_the_count_of_live_records() {
     }
     assert!(core.compaction.owed_paid_bytes.get() > 100_000, "{}", core.compaction.owed_paid_bytes.get());
 }
+
+/// So may what close appends.
+#[test]
+fn closing_with_a_full_index_keeps_the_count_of_live_records_and_counts_the_slots_that_go() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let settings = Cache::builder().memory_bytes(4 << 20).disk_bytes(8 << 20).shards(1).disk_index_bytes(4096);
+    let settings = settings.maintenance(Maintenance::Manual).random_seed(1).shared_clock(PlainArc::clone(&clock) as _);
+    let cache = settings.open_on(PlainArc::new(disk.clone())).expect("the store opens");
+    for number in 0..2000 {
+        cache.insert(key(number), value(number));
+    }
+    let is_anywhere = |number: &u32| is_in_log(&cache, *number) || is_in_memory(&cache, *number);
+    let before = (0..2000).filter(is_anywhere).count() as u64;
+    let stats = |cache: &Cache| cache.stats().disk.expect("with a disk tier");
+    let counted =
+        |stats: &crate::DiskStats| stats.dropped_at_close + stats.dropped_with_segment + stats.dropped_by_index;
+    let (counted_before, displaced_before) = (counted(&stats(&cache)), stats(&cache).dropped_by_index);
+    cache.close().expect("a sound disk");
+    cache.validate();
+    let after = (0..2000).filter(|&number| is_in_log(&cache, number)).count() as u64;
+    let closed = stats(&cache);
+    assert!(closed.dropped_by_index > displaced_before, "close filled the index to the brim");
+    // A slot that went may be that of a key that memory holds: it is counted where it went, and again where memory was the last to have it.
+    assert!(before - after <= counted(&closed) - counted_before, "{before} keys, {after} kept: {closed:?}");
+}
+
+#[test]
+fn a_close_that_failed_says_so_again() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let cache = open(4 << 20, &disk, &clock, 1);
+    cache.insert(key(1), value(1));
+    disk.fail_nth(SimOp::Any, 1, SimFault::forever(SimCause::Io));
+    assert!(cache.close().is_err() && cache.close().is_err());
+    let cache = open(4 << 20, &SimDisk::new(2), &clock, 1);
+    assert!(cache.close().is_ok() && cache.close().is_ok());
+}

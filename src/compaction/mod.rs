@@ -16,8 +16,9 @@ use crate::error::Error;
 use crate::format::footer::FooterEntry;
 use crate::format::location::Location;
 use crate::format::record::{RecordHeader, RecordKind};
+use crate::index::{Put, Table};
 use crate::log::{Log, Reservation, Segment};
-use crate::shard::Shards;
+use crate::shard::{ShardCounters, Shards};
 use crate::sync::Arc;
 
 /// What compaction counts.
@@ -55,6 +56,20 @@ impl Keep {
     pub(crate) fn all(log: &Log) -> Self {
         Self::HeldByMemory { bytes_max: log.reinsert_bytes_max() }
     }
+}
+
+/// Points the index of the log to a record that was just appended for a key that had none. Whose slot has to go for it is live no more. Called under
+/// the lock of the key's shard: later the short name of the other's segment may be another's.
+pub(crate) fn point_to(index: &mut Table, log: &Log, counters: &ShardCounters, hash: u64, location: Location) {
+    let dropped = match index.put(hash, location.pack(), 0, |packed| log.age(Location::unpack(packed))) {
+        Put::Inserted => return,
+        Put::Replaced(old) => old,
+        Put::Displaced(old) => {
+            counters.index_displaced.one();
+            old
+        }
+    };
+    log.forget_live(Location::unpack(dropped));
 }
 
 /// Retires the oldest segment if it is sealed. Returns whether one went.

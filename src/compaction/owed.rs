@@ -3,7 +3,7 @@
 //!
 //! Knows: shards, the log. Does not know: threads. Bounded: when more is owed than the list holds, the longest owed are let go.
 
-use super::CompactionCounters;
+use super::{CompactionCounters, point_to};
 use crate::format::record::RecordHeader;
 use crate::log::{Log, Reservation};
 use crate::shard::Shards;
@@ -70,19 +70,14 @@ impl Owed {
                 self.0.lock().push_front(hash);
                 return None;
             };
-            let mut shard = shards.write(hash);
+            let shard = &mut *shards.write(hash);
             // Between the copy and this lock the key may have got a newer value, whose record (or tombstone) is in the log already.
             if shard.index_find(hash).is_none()
                 && shard.memory.entry(hash).is_some_and(|now| now == (key.clone(), value.clone(), expiry_s))
             {
                 let location = log.append(room, &header, [&key, &value]).location;
-                let indexed = shard.index_put(hash, location, |location| log.age(location));
-                if let Some(dropped) = indexed.dropped {
-                    // Under the lock of its shard: later the segment's short name may be another's.
-                    log.forget_live(dropped);
-                }
-                if indexed.displaced {
-                    shards.counters(hash).index_displaced.one();
+                if let Some(index) = &mut shard.disk_index {
+                    point_to(index, log, shards.counters(hash), hash, location);
                 }
                 return Some(header.record_len());
             }

@@ -4,7 +4,7 @@
 //! over the tail's batch headers). Memory: one window, and a line for each file and finding.
 
 use super::verdict::{self, RecordFacts, RecordVerdict, Relation, SegmentFacts, SegmentVerdict};
-use super::warm_list::{self, WarmSurvey};
+use super::warm_list::{self, WarmList, WarmSurvey};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, ErrorKind};
 use crate::format::footer::FooterTail;
@@ -104,8 +104,10 @@ pub struct Survey {
     pub segments: Vec<SegmentSurvey>,
     /// Files of ours that were never finished.
     pub temporaries: Vec<String>,
-    /// The file with the warm list.
+    /// The file with the warm list. Where the store is opened: only if it stays.
     pub warm: Option<WarmSurvey>,
+    /// The list, for a store that is opened.
+    pub(crate) warm_list: Option<WarmList>,
     /// What is wrong, oldest first; at most ten thousand.
     pub findings: Vec<Finding>,
     /// How many findings there are.
@@ -176,6 +178,7 @@ impl Survey {
             segments: Vec::new(),
             temporaries: Vec::new(),
             warm: None,
+            warm_list: None,
             findings: Vec::new(),
             finding_count: 0,
             damage_count: 0,
@@ -228,20 +231,21 @@ impl Survey {
     fn read_warm(&mut self, disk: &dyn Disk, room: Option<Room>) -> Result<(), Error> {
         let name = names::WARM;
         let found = warm_list::survey(disk, self.identity.store_id).map_err(|error| open_error(name, error))?;
-        let Some((mut warm, error)) = found else { return Ok(()) };
-        if let Some(error) = error {
+        let Some((warm, list)) = found else { return Ok(()) };
+        if let Err(error) = &list {
             let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<DecodeError>()).copied();
             let of_entries = cause.is_some_and(|cause| cause.structure == ENTRIES_NAME);
             let offset = if of_entries { WarmHeader::LEN as u64 } else { 0 };
             let what = format!("{error}; memory starts empty, nothing is forgotten");
             self.find(Finding { label: "W-LIST", file: name.to_owned(), offset, what, damage: true, cause });
         }
-        if room.is_some_and(|room| warm.allocated_bytes > room.warm_bytes_max) {
-            warm.entry_count = None;
-        }
-        if room.is_some() && warm.entry_count.is_none() {
-            // Of no use: it goes with what was never finished.
-            self.temporaries.push(name.to_owned());
+        if let Some(room) = room {
+            self.warm_list = list.ok().filter(|_| warm.allocated_bytes <= room.warm_bytes_max);
+            if self.warm_list.is_none() {
+                // Of no use: it goes with what was never finished.
+                self.temporaries.push(name.to_owned());
+                return Ok(());
+            }
         }
         self.warm = Some(warm);
         Ok(())
@@ -459,8 +463,7 @@ impl Survey {
 
     /// Lets the oldest segments go until the rest fits.
     fn fit(&mut self, room: Room) {
-        let list = self.warm.as_ref().filter(|warm| warm.entry_count.is_some());
-        let mut bytes = list.map_or(0, |warm| warm.allocated_bytes);
+        let mut bytes = self.warm.as_ref().map_or(0, |warm| warm.allocated_bytes);
         let mut count = 0;
         let mut full = false;
         for segment in self.segments.iter_mut().rev().filter(|segment| segment.accepted) {

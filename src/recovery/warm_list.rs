@@ -88,18 +88,16 @@ impl WarmList {
     }
 }
 
-/// Looks at the file and at whether its list verifies: what there is, and why it is not believed. `None` if there is no such file.
+/// Looks at the file: what there is, and its list, or why that is not believed. `None` if there is no such file.
 ///
 /// # Errors
 /// Those of opening the file. That it cannot be read is no more than a reason not to believe it.
-pub(super) fn survey(disk: &dyn Disk, store_id: [u8; 16]) -> io::Result<Option<(WarmSurvey, Option<io::Error>)>> {
+pub(super) fn survey(disk: &dyn Disk, store_id: [u8; 16]) -> io::Result<Option<(WarmSurvey, io::Result<WarmList>)>> {
     let Some(file) = open_file(disk)? else { return Ok(None) };
     let (file_len, allocated_bytes) = (file.len()?, file.allocated_bytes()?);
-    let (entry_count, fault) = match WarmList::verify(file, store_id) {
-        Ok(list) => (Some(list.left_count), None),
-        Err(error) => (None, Some(error)),
-    };
-    Ok(Some((WarmSurvey { file_len, allocated_bytes, entry_count }, fault)))
+    let list = WarmList::verify(file, store_id);
+    let entry_count = list.as_ref().ok().map(WarmList::left_count);
+    Ok(Some((WarmSurvey { file_len, allocated_bytes, entry_count }, list)))
 }
 
 fn open_file(disk: &dyn Disk) -> io::Result<Option<Box<dyn DiskFile>>> {
@@ -174,9 +172,9 @@ mod tests {
                 assert_eq!(found, expected, "{count} in steps of {step}");
                 assert!(list.next_entries(step).expect("the end is no error").is_empty());
             }
-            let (survey, fault) = survey(&disk, STORE_ID).expect("it can be read").expect("it is there");
+            let (survey, list) = survey(&disk, STORE_ID).expect("it can be read").expect("it is there");
             assert_eq!((survey.entry_count, survey.file_len), (Some(count), list_len(count)));
-            assert!(survey.allocated_bytes >= survey.file_len && fault.is_none());
+            assert!(survey.allocated_bytes >= survey.file_len && list.is_ok());
         }
     }
 
@@ -187,11 +185,8 @@ mod tests {
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(fault(&bytes), io::ErrorKind::InvalidData, "bit {bit}");
-            let (survey, fault) = survey(&disk_with(&bytes), STORE_ID).expect("it can be read").expect("it is there");
-            assert!(
-                survey.entry_count.is_none() && survey.file_len == good.len() as u64 && fault.is_some(),
-                "bit {bit}"
-            );
+            let (survey, list) = survey(&disk_with(&bytes), STORE_ID).expect("it can be read").expect("it is there");
+            assert!(survey.entry_count.is_none() && survey.file_len == good.len() as u64 && list.is_err(), "bit {bit}");
         }
     }
 
@@ -216,7 +211,7 @@ mod tests {
     fn a_file_that_cannot_be_read_is_a_list_that_is_not_believed() {
         let disk = disk_with(&list(&entries(5)));
         disk.fail_nth(SimOp::Read, 1, SimFault::forever(SimCause::Io));
-        let (survey, fault) = survey(&disk, STORE_ID).expect("only its content is lost").expect("it is there");
-        assert!(survey.entry_count.is_none() && fault.is_some_and(|fault| fault.kind() != io::ErrorKind::InvalidData));
+        let (survey, list) = survey(&disk, STORE_ID).expect("only its content is lost").expect("it is there");
+        assert!(survey.entry_count.is_none() && list.is_err_and(|error| error.kind() != io::ErrorKind::InvalidData));
     }
 }

@@ -115,6 +115,7 @@ impl Lists<Loaded> for Shards {
 
 /// What setting a slot of the log's index did.
 #[derive(Debug, Clone, Copy, Default)]
+#[must_use = "what is not named any more is live no more"]
 pub(crate) struct Indexed {
     /// The location that is not named any more.
     pub(crate) dropped: Option<Location>,

@@ -197,8 +197,11 @@ fn stay_within(disk_bytes: u64, segment_len_bytes: u64, root: &Path, ms: u64) {
                 16 + numbers.below(most) as usize
             };
             work(&cache, help::seed() + round, 5_000, len, || {
-                assert_that_accounts_add_up(&cache.stats(), &what);
-                Instant::now() > end
+                let stats = cache.stats();
+                assert_that_accounts_add_up(&stats, &what);
+                // A busy machine gets more time.
+                let (now, is_full) = (Instant::now(), stats.disk.unwrap().segments_retired > 5);
+                now > end && (is_full || now > end + Duration::from_secs(20))
             });
             assert!(cache.stats().disk.unwrap().segments_retired > 5, "{what}: the disk was full");
             if round < 2 {
