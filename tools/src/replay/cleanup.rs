@@ -2,8 +2,9 @@
 //!
 //! Knows: what is out there. Does not know: what for.
 
+use std::io;
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::failure::Failure;
@@ -48,9 +49,13 @@ pub(crate) fn end(child: &SharedChild) {
     let _ = child.wait();
 }
 
-/// Has the child ended on interrupt.
-pub(crate) fn watch(child: &SharedChild) {
-    lock(&REGISTRY).children.push(Arc::clone(child));
+/// Starts a child that is ended on interrupt.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<SharedChild> {
+    // Held meanwhile: an interrupt between starting and noting would leave it behind.
+    let mut registry = lock(&REGISTRY);
+    let child = Arc::new(Mutex::new(command.spawn()?));
+    registry.children.push(Arc::clone(&child));
+    Ok(child)
 }
 
 /// No longer has it ended.

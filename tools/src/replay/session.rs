@@ -11,7 +11,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -67,7 +66,8 @@ impl Session {
         let socket = place.path().join("lanes");
         let listener = UnixListener::bind(&socket)
             .map_err(|error| Failure::new(format!("cannot make the socket {}: {error}", socket.display())))?;
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .arg("replay-child")
             .arg("--socket")
             .arg(&socket)
@@ -80,15 +80,15 @@ impl Session {
             ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+            .stderr(Stdio::piped());
+        let child = cleanup::spawn(&mut command)
             .map_err(|error| Failure::new(format!("cannot start the child process: {error}")))?;
         let piped = "all three streams are piped";
-        let (stdin, stdout, stderr) =
-            (child.stdin.take().expect(piped), child.stdout.take().expect(piped), child.stderr.take().expect(piped));
-        let pid = child.id();
-        let child = Arc::new(Mutex::new(child));
-        cleanup::watch(&child);
+        let (pid, stdin, stdout, stderr) = {
+            let mut child = cleanup::lock(&child);
+            let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+            (child.id(), stdin.expect(piped), stdout.expect(piped), stderr.expect(piped))
+        };
         let mut session = Session {
             child,
             pid,
