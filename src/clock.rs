@@ -2,9 +2,10 @@
 
 use crate::sync::{Ordering, PlainAtomicU64};
 use std::fmt;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
-/// Wall-clock time in milliseconds. Expiry and nothing else depends on it; eviction never does.
+/// Wall-clock time in milliseconds, on which expiry depends, and steady time for rates. Eviction depends on neither.
 ///
 /// ```
 /// use emberlog::{Clock, ManualClock};
@@ -16,6 +17,12 @@ use std::time::Duration;
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Milliseconds since 1970-01-01 UTC.
     fn now_unix_ms(&self) -> u64;
+
+    /// Microseconds since some moment, on a clock that does not go back: for rates and quiet windows. Default: the same as
+    /// [`now_unix_ms`](Self::now_unix_ms); a clock that goes back is taken as one that stands.
+    fn monotonic_us(&self) -> u64 {
+        self.now_unix_ms().saturating_mul(1000)
+    }
 }
 
 /// The system's clock.
@@ -27,6 +34,12 @@ impl Clock for SystemClock {
     fn now_unix_ms(&self) -> u64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one home of time")]
+    fn monotonic_us(&self) -> u64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 

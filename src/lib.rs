@@ -177,8 +177,12 @@ pub mod units;
 
 pub use cache::{
     Alternative, Builder, Cache, Config, DiskSplit, Durability, EntryOptions, Explanation, InsertOutcome, Maintained,
-    Maintenance, MaintenanceBudget, MemorySplit, ReadMode, Refusal, Split, TierOutcome, Turnover, WhenBehind,
+    Maintenance, MaintenanceBudget, MemorySplit, QuietWindows, ReadMode, Refusal, Split, TierOutcome, Turnover,
+    WhenBehind,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind};
-pub use observe::{DiskStats, MemoryAccounts, MemoryStats, RecoveryReport, RequestStats, Stats};
+pub use observe::{
+    DiskStats, MemoryAccounts, MemoryStats, RecoveryReport, RequestStats, Stats, Window, WindowEnd, WindowReason,
+    WindowStats,
+};

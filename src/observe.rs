@@ -23,6 +23,8 @@ pub struct Stats {
     pub memory: MemoryStats,
     /// The disk tier, if there is one.
     pub disk: Option<DiskStats>,
+    /// Quiet windows, if there is a disk tier.
+    pub windows: Option<WindowStats>,
     /// What opening found.
     pub recovery: Option<RecoveryReport>,
 }
@@ -115,6 +117,9 @@ pub struct DiskStats {
     pub limit_bytes: u64,
     /// Keys and values that were accepted.
     pub bytes_accepted: u64,
+    /// Records that requests appended: the same with headers and padding, and tombstones. What is appended again is
+    /// measured against this.
+    pub bytes_requested: u64,
     /// Bytes written to files.
     pub bytes_written: u64,
     /// Bytes that wait in the append buffer.
@@ -125,7 +130,7 @@ pub struct DiskStats {
     pub segments_retired: u64,
     /// Of these, because the index was full.
     pub segments_retired_for_index: u64,
-    /// Records appended again when their segment was retired.
+    /// Records appended again before their segment went.
     pub records_reinserted: u64,
     /// Bytes of these.
     pub bytes_reinserted: u64,
@@ -153,6 +158,77 @@ pub struct DiskStats {
     pub syncs: u64,
     /// Why the tier is off.
     pub off_because: Option<String>,
+}
+
+/// Quiet windows: time for work ahead of need. See [`QuietWindows`](crate::QuietWindows).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WindowStats {
+    /// Whether one is open.
+    pub is_open: bool,
+    /// Windows so far, the open one included.
+    pub count: u64,
+    /// Milliseconds for which windows were open.
+    pub lasted_ms: u64,
+    /// Records appended again in windows.
+    pub records_moved: u64,
+    /// Bytes of these.
+    pub bytes_moved: u64,
+    /// Requests per second over about the last second, as far as the load was looked at.
+    pub load_per_s: u64,
+    /// Requests per second that an average request of the last hours met: what the load is measured against.
+    pub level_per_s: u64,
+    /// The window that is open, or else the last in which anything was moved.
+    pub last: Option<Window>,
+}
+
+/// One window.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Window {
+    /// Why it opened.
+    pub why: WindowReason,
+    /// Why it ended; `None` while it is open.
+    pub ended: Option<WindowEnd>,
+    /// When it began, in milliseconds since 1970-01-01 UTC.
+    pub began_unix_ms: u64,
+    /// Milliseconds for which it was open.
+    pub lasted_ms: u64,
+    /// Requests per second when it began.
+    pub load_per_s: u64,
+    /// The level that they were measured against.
+    pub level_per_s: u64,
+    /// Records appended again in it.
+    pub records_moved: u64,
+    /// Bytes of these.
+    pub bytes_moved: u64,
+}
+
+/// Why a window opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WindowReason {
+    /// The load was far below its level.
+    #[default]
+    Quiet,
+    /// [`Cache::maintain`](crate::Cache::maintain) was called.
+    Asked,
+    /// [`QuietWindows::Always`](crate::QuietWindows::Always) is set.
+    Always,
+}
+
+/// Why a window ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WindowEnd {
+    /// There was load again.
+    LoadReturned,
+    /// What was asked for was done.
+    Done,
+    /// The cache was closed.
+    Closed,
 }
 
 /// What opening found, kept and forgot, and why.

@@ -51,6 +51,20 @@ pub enum Maintenance {
     Manual,
 }
 
+/// When maintenance works ahead of need: appends again what is worth it out of the segments that go next, so that under load they go at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuietWindows {
+    /// In quiet windows, found by looking at the load four times a second: a window opens when there are at most 15 % of the requests per second that
+    /// an average request of the last hours met, and closes beyond 30 %.
+    #[default]
+    Detected,
+    /// Whenever nothing more urgent is due, whatever the load.
+    Always,
+    /// Only within [`Cache::maintain`].
+    Asked,
+}
+
 /// How records on disk are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +151,29 @@ impl Builder {
     /// How records on disk are read. Default [`ReadMode::Mapped`].
     pub fn read_mode(mut self, read_mode: ReadMode) -> Self {
         self.config.read_mode = read_mode;
+        self
+    }
+
+    /// How much is appended again when the oldest segment comes up, in percent of what requests append, 0 to 100. Default 20: hit ratio for bytes
+    /// written. Appended again is what memory holds, and what was hit on disk since it was written, the more often the scarcer the allowance. What
+    /// memory holds may go beyond it, up to half a segment for each that goes: with a memory budget above an eighth of the disk budget look at
+    /// [`DiskStats::bytes_reinserted`](crate::DiskStats::bytes_reinserted). With 0 nothing is appended again, so a crash takes the hot set first.
+    pub fn reinsert_percent(mut self, percent: u8) -> Self {
+        self.config.reinsert_percent = percent;
+        self
+    }
+
+    /// Most bytes per second that are appended again under load, up to 1 TiB: a hard token bucket that holds a tenth of a second, or half a segment
+    /// if that is more. Default 64 MiB; 0: only in quiet windows. What finds no tokens goes with its segment. Not looked at under
+    /// [`Maintenance::Manual`], where nothing depends on time.
+    pub fn reinsert_bytes_per_s(mut self, bytes: u64) -> Self {
+        self.config.reinsert_bytes_per_s = bytes;
+        self
+    }
+
+    /// When maintenance works ahead of need. Default [`QuietWindows::Detected`].
+    pub fn quiet_windows(mut self, when: QuietWindows) -> Self {
+        self.config.quiet_windows = when;
         self
     }
 

@@ -28,7 +28,7 @@ struct Range {
     set: fn(&mut Config, u64),
 }
 
-const RANGES: [Range; 5] = [
+const RANGES: [Range; 7] = [
     Range {
         key: "shards",
         min: 1,
@@ -58,6 +58,24 @@ const RANGES: [Range; 5] = [
     },
     APPEND_BUFFER,
     DISK_INDEX,
+    Range {
+        key: "reinsert_percent",
+        min: 0,
+        max: 100,
+        in_memory_only: false,
+        show: |percent| percent.to_string(),
+        get: |config| Some(config.reinsert_percent.into()),
+        set: |config, percent| config.reinsert_percent = percent as u8,
+    },
+    Range {
+        key: "reinsert_bytes_per_s",
+        min: 0,
+        max: 1 << 40,
+        in_memory_only: false,
+        show: exact_bytes,
+        get: |config| Some(config.reinsert_bytes_per_s),
+        set: |config, bytes| config.reinsert_bytes_per_s = bytes,
+    },
 ];
 
 const APPEND_BUFFER: Range = Range {

@@ -8,7 +8,7 @@
 //!  I-CFG-2  [`Config::KEYS`] are the names of the fields, in their order.
 
 use super::Cache;
-use super::builder::{Builder, Durability, Maintenance, ReadMode, WhenBehind};
+use super::builder::{Builder, Durability, Maintenance, QuietWindows, ReadMode, WhenBehind};
 use super::plan::Plan;
 use crate::error::{Error, ErrorKind};
 use crate::units;
@@ -64,6 +64,13 @@ pub struct Config {
     pub maintenance: Maintenance,
     /// How records on disk are read: `mapped` or `pread`. Default `mapped`.
     pub read_mode: ReadMode,
+    /// How much is appended again, in percent of what requests append, 0 to 100: see [`Builder::reinsert_percent`]. Default 20.
+    pub reinsert_percent: u8,
+    /// Most bytes per second that are appended again under load: see [`Builder::reinsert_bytes_per_s`]. Up to 1 TiB. Default 64 MiB.
+    #[serde(with = "units::bytes")]
+    pub reinsert_bytes_per_s: u64,
+    /// When work is done ahead of need: `detected`, `always` or `asked`. Default `detected`.
+    pub quiet_windows: QuietWindows,
     /// How long entries may be served that say nothing else, 1 ms to 49,710 days. Default: for ever.
     #[serde(with = "units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub time_to_live: Option<Duration>,
@@ -93,6 +100,9 @@ impl Default for Config {
             when_behind: WhenBehind::default(),
             maintenance: Maintenance::default(),
             read_mode: ReadMode::default(),
+            reinsert_percent: 20,
+            reinsert_bytes_per_s: 64 << 20,
+            quiet_windows: QuietWindows::default(),
             time_to_live: None,
             shards: None,
             segment_len_bytes: None,
@@ -105,13 +115,16 @@ impl Default for Config {
 
 impl Config {
     /// The names of all settings.
-    pub const KEYS: [&'static str; 12] = [
+    pub const KEYS: [&'static str; 15] = [
         "memory_bytes",
         "disk_bytes",
         "durability",
         "when_behind",
         "maintenance",
         "read_mode",
+        "reinsert_percent",
+        "reinsert_bytes_per_s",
+        "quiet_windows",
         "time_to_live",
         "shards",
         "segment_len_bytes",
@@ -193,6 +206,11 @@ impl Config {
             "when_behind" => self.when_behind = read(text, start.when_behind, word)?,
             "maintenance" => self.maintenance = read(text, start.maintenance, word)?,
             "read_mode" => self.read_mode = read(text, start.read_mode, word)?,
+            "reinsert_percent" => self.reinsert_percent = read(text, start.reinsert_percent, number)?,
+            "reinsert_bytes_per_s" => {
+                self.reinsert_bytes_per_s = read(text, start.reinsert_bytes_per_s, units::parse_bytes)?;
+            }
+            "quiet_windows" => self.quiet_windows = read(text, start.quiet_windows, word)?,
             "time_to_live" => {
                 self.time_to_live = read(text, start.time_to_live, |text| units::parse_duration(text).map(Some))?;
             }
@@ -326,7 +344,7 @@ fn read<T>(text: &str, default: T, parse: impl FnOnce(&str) -> Result<T, String>
     if text == DEFAULT { Ok(default) } else { parse(text) }
 }
 
-fn number(text: &str) -> Result<usize, String> {
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text:?} is not a number"))
 }
 

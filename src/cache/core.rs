@@ -9,8 +9,9 @@
 
 use super::builder::{Durability, Maintenance, WhenBehind};
 use super::outcome::{EntryOptions, InsertOutcome, Refusal, TierOutcome};
+use super::windows::Windows;
 use crate::clock::Clock;
-use crate::compaction::{CompactionCounters, Owed, Refill, Warm};
+use crate::compaction::{CompactionCounters, Owed, Refill, Sweep, Warm};
 use crate::counters::Counter;
 use crate::error::{Error, ErrorKind};
 use crate::format::location::Location;
@@ -18,6 +19,7 @@ use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
 use crate::log::{Appended, Class, Found, Log, Reservation};
 use crate::observe::RecoveryReport;
+use crate::policy::Allowance;
 use crate::shard::flights::{Flight, Waits};
 use crate::shard::memory::{Inserted, MemoryTier};
 use crate::shard::{Indexed, Loaded, Shards};
@@ -76,6 +78,12 @@ pub(crate) struct Core {
     pub(crate) warm: Warm,
     pub(crate) counters: CoreCounters,
     pub(crate) compaction: CompactionCounters,
+    /// How much may be appended again.
+    pub(crate) allowance: Mutex<Allowance>,
+    /// How far what goes next was gone through ahead of need.
+    pub(crate) sweep: Mutex<Sweep>,
+    /// When there is time for that.
+    pub(crate) windows: Windows,
     /// Values to be appended again when there is room.
     pub(crate) owed: Owed,
     /// Who waits for whose load.
@@ -279,8 +287,8 @@ impl Core {
         }
         let location = Location::unpack(found.location);
         let segment = log.pin(location)?;
-        // Promotion rule: what was hit on disk before, or anything while memory has room to spare.
-        let promote = touch == Touch::Yes && (found.popularity > 0 || shard.memory.has_room());
+        // Promotion rule: what was hit on disk before, or may have been before a restart, or anything while memory has room to spare.
+        let promote = touch == Touch::Yes && (found.popularity > 0 || segment.is_recovered || shard.memory.has_room());
         Some(Candidate { location, segment, promote })
     }
 

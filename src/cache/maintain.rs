@@ -5,15 +5,18 @@
 
 use super::core::{Core, MARK_LEN};
 use super::outcome::{Maintained, MaintenanceBudget};
-use crate::compaction::{Keep, point_to, retire_oldest};
+use super::windows::PAUSE;
+use crate::compaction::{Keep, Pass, point_to};
 use crate::error::{Error, ErrorKind};
 use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
 use crate::index::Table;
 use crate::log::{Class, Log, Prepared, Reservation};
+use crate::policy::{Advice, Pace};
 use crate::sync::{Ordering, PlainArc, Worker};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Whose thread takes a step: one that others wait for to write cannot wait for the writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +100,32 @@ impl Core {
             }
             while log.seal_step()? {}
         }
-        self.with_room(log, by, |reserve| {
-            retire_oldest(&self.shards, log, keep, reserve, &self.owed, self.now_s(), &self.compaction)
-        })
+        self.with_room(log, by, |reserve| self.pass(log, self.pace(), reserve).retire_oldest(keep))
+    }
+
+    /// Whether the rate for what is appended again holds: not under manual maintenance, where nothing depends on time.
+    fn pace(&self) -> Pace {
+        if self.is_inline() { Pace::Free } else { self.windows.pace() }
+    }
+
+    /// What appends again, with what it needs.
+    pub(crate) fn pass<'a, 'b>(
+        &'b self,
+        log: &'a Log,
+        pace: Pace,
+        reserve: &'b dyn Fn(u64) -> Option<Reservation<'a>>,
+    ) -> Pass<'a, 'b> {
+        Pass {
+            shards: &self.shards,
+            log,
+            owed: &self.owed,
+            allowance: &self.allowance,
+            pace,
+            reserve,
+            now_s: self.now_s(),
+            now_us: self.clock.monotonic_us(),
+            counters: &self.compaction,
+        }
     }
 
     /// Calls `act` with a way to get room for what is appended again.
@@ -125,10 +151,12 @@ impl Core {
         const STEP_BYTES_MAX: u64 = 256 << 10;
         let hands = if self.is_inline() { Hands::Writer } else { Hands::Maintenance };
         self.with_room(log, hands, |reserve| {
+            let pass = self.pass(log, self.pace(), reserve);
+            pass.refresh();
             let mut paid = 0;
             let is_within = || self.compaction.owed_paid_bytes.get() < log.counters.accepted_bytes.get() / 4;
             while paid < STEP_BYTES_MAX && !log.needs_spare() && is_within() {
-                match self.owed.pay_one(&self.shards, log, reserve, self.now_s(), &self.compaction) {
+                match self.owed.pay_one(&pass) {
                     Some(bytes) => {
                         paid += bytes;
                         self.compaction.owed_paid_bytes.add(bytes);
@@ -215,9 +243,9 @@ impl Core {
         log.reap();
         let is_due = log.needs_room() && (log.needs_spare() || log.is_budget_low());
         if !is_due {
-            return Ok(false);
+            return Ok(self.sweep_step(log));
         }
-        self.retire(Keep::HeldByMemory { bytes_max: reinsert_bytes_max.min(log.reinsert_bytes_max()) })
+        self.retire(Keep::Worth { bytes_max: reinsert_bytes_max.min(log.reinsert_bytes_max()) })
     }
 
     /// Takes bounded steps in the caller's thread.
@@ -342,13 +370,20 @@ impl Core {
                 busy |= self.refill_step(log);
                 busy |= self.list_memory(log, false);
                 log.note_clock(self.now_s());
-                Ok::<bool, Error>(busy)
+                let mut wait = self.windows.sample_every();
+                // Last, so that nothing comes between the look at the load and the step.
+                match self.advise() {
+                    Advice::Step => busy = self.sweep_step(log) || busy,
+                    Advice::Pause => wait = Some(PAUSE),
+                    Advice::Busy => {}
+                }
+                Ok::<(bool, Option<Duration>), Error>((busy, wait))
             })();
             match step {
-                Ok(true) => {}
-                Ok(false) => {
+                Ok((true, _)) => {}
+                Ok((false, wait)) => {
                     let woken = || stop() || self.index_crowded.load(Ordering::Relaxed);
-                    log.wait_for_maintenance_work(log.has_retired(), &woken);
+                    log.wait_for_maintenance_work(log.has_retired(), wait, &woken);
                 }
                 Err(_) => log.wait_for_stop(&stop),
             }
@@ -367,6 +402,7 @@ impl Core {
         self.closed.store(true, Ordering::Relaxed);
         // Nothing may go uncounted behind the last look at what memory holds: so only this thread retires from here on.
         self.stop_maintenance(workers);
+        self.windows.close(self.clock.monotonic_us());
         let result = self.log.as_ref().map_or(Ok(()), |log| self.close_log(log));
         self.stop_threads(workers);
         if let Some(disk) = &self.disk {

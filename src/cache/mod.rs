@@ -13,8 +13,9 @@ mod plan;
 mod snapshot;
 #[cfg(all(test, not(emberlog_loom)))]
 mod tests;
+mod windows;
 
-pub use builder::{Builder, Durability, Maintenance, ReadMode, WhenBehind};
+pub use builder::{Builder, Durability, Maintenance, QuietWindows, ReadMode, WhenBehind};
 pub use config::Config;
 pub use explain::{Alternative, DiskSplit, Explanation, MemorySplit, Split, Turnover};
 pub use outcome::{EntryOptions, InsertOutcome, Maintained, MaintenanceBudget, Refusal, TierOutcome};

@@ -3,6 +3,7 @@
 use super::builder::Builder;
 use super::core::{Core, CoreCounters};
 use super::plan::Plan;
+use super::windows::Windows;
 use super::{Cache, Handle};
 use crate::budget::Budget;
 use crate::compaction::{CompactionCounters, Refill, Warm};
@@ -14,6 +15,7 @@ use crate::format::location::Location;
 use crate::format::names::{self, FileName};
 use crate::log::{Depth, Log};
 use crate::observe::RecoveryReport;
+use crate::policy::Allowance;
 use crate::random::Random;
 use crate::recovery::survey::{Room, Survey, Visitor, open_error, read_identity};
 use crate::recovery::{Repaired, repair};
@@ -50,10 +52,8 @@ impl Visitor for IndexBuilder<'_> {
     fn put(&mut self, key_hash: u64, offset: u32) {
         let segment = self.name.expect("a segment comes before its events");
         let location = Location { segment, offset };
-        // How often it was asked for is not known any more. Taken as once: the next hit promotes it, so that memory fills with what is asked for now.
         // Names were given in log order, so they tell the age.
-        let indexed =
-            self.shards.write(key_hash).index_put_popular(key_hash, location, 1, |location| location.segment.into());
+        let indexed = self.shards.write(key_hash).index_put(key_hash, location, |location| location.segment.into());
         self.live[usize::from(segment)] += 1;
         self.forget(indexed.dropped);
         self.dropped += u64::from(indexed.displaced);
@@ -229,6 +229,13 @@ fn core(
         warm,
         counters: CoreCounters::default(),
         compaction: CompactionCounters::default(),
+        allowance: Mutex::new(Allowance::new(
+            settings.config.reinsert_percent,
+            settings.config.reinsert_bytes_per_s,
+            plan.disk.as_ref().map_or(0, |disk| disk.log.segment_len_bytes.into()),
+        )),
+        sweep: Mutex::default(),
+        windows: Windows::new(settings.config.quiet_windows),
         owed: crate::compaction::Owed::default(),
         waits: crate::shard::flights::Waits::default(),
         recovery,

@@ -49,6 +49,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         disk.used_bytes = log.budget().used_bytes();
         disk.limit_bytes = log.budget().limit_bytes();
         disk.bytes_accepted = counters.accepted_bytes.get();
+        disk.bytes_requested = counters.requested_bytes.get();
         disk.bytes_written = counters.written_bytes.get();
         disk.buffered_bytes = snapshot.buffered_bytes;
         disk.segments = snapshot.segment_count;
@@ -70,7 +71,13 @@ pub(crate) fn stats(core: &Core) -> Stats {
     memory.held_bytes = accounts.memory_tier + accounts.disk_index + accounts.append_buffer + accounts.fixed;
     memory.accounts = accounts;
     let with_disk = core.log.is_some();
-    Stats { requests, memory, disk: with_disk.then_some(disk), recovery: with_disk.then(|| core.recovery.clone()) }
+    Stats {
+        requests,
+        memory,
+        disk: with_disk.then_some(disk),
+        windows: with_disk.then(|| core.windows.stats(core.clock.monotonic_us())),
+        recovery: with_disk.then(|| core.recovery.clone()),
+    }
 }
 
 pub(crate) fn validate(core: &Core) {

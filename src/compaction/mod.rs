@@ -5,10 +5,12 @@
 
 mod owed;
 mod refill;
+mod sweep;
 mod warm;
 
 pub(crate) use owed::Owed;
 pub(crate) use refill::Refill;
+pub(crate) use sweep::{Sweep, Swept};
 pub(crate) use warm::{WORKING_BYTES as WARM_WORKING_BYTES, Warm, list_bytes, list_bytes_max};
 
 use crate::counters::Counter;
@@ -18,8 +20,9 @@ use crate::format::location::Location;
 use crate::format::record::{RecordHeader, RecordKind};
 use crate::index::{Put, Table};
 use crate::log::{Log, Reservation, Segment};
-use crate::shard::{ShardCounters, Shards};
-use crate::sync::Arc;
+use crate::policy::{Allowance, Pace};
+use crate::shard::{Shard, ShardCounters, Shards};
+use crate::sync::{Arc, Mutex};
 
 /// What compaction counts.
 #[derive(Debug, Default)]
@@ -42,8 +45,8 @@ const CONTENDED_BYTES_MAX: u64 = 1 << 20;
 /// What may be kept of a segment that goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// Records that the memory tier still holds, as far as room can be had at once, up to this many bytes.
-    HeldByMemory {
+    /// What is worth it, as far as room can be had at once, up to this many bytes.
+    Worth {
         /// Bound on the bytes that are appended again.
         bytes_max: u64,
     },
@@ -52,10 +55,37 @@ pub(crate) enum Keep {
 }
 
 impl Keep {
-    /// All that memory holds, within bounds.
+    /// All that is worth it, within bounds.
     pub(crate) fn all(log: &Log) -> Self {
-        Self::HeldByMemory { bytes_max: log.reinsert_bytes_max() }
+        Self::Worth { bytes_max: log.reinsert_bytes_max() }
     }
+}
+
+/// Who appends again, and with what.
+pub(crate) struct Pass<'a, 'b> {
+    pub(crate) shards: &'b Shards,
+    pub(crate) log: &'a Log,
+    pub(crate) owed: &'b Owed,
+    pub(crate) allowance: &'b Mutex<Allowance>,
+    pub(crate) pace: Pace,
+    /// Gives room for a record of some length, or none.
+    pub(crate) reserve: &'b dyn Fn(u64) -> Option<Reservation<'a>>,
+    pub(crate) now_s: u32,
+    pub(crate) now_us: u64,
+    pub(crate) counters: &'b CompactionCounters,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The index does not name it (any more).
+    NotLive,
+    /// Appended again, so many bytes.
+    Again(u64),
+    /// Neither; and whether memory holds it.
+    Left { is_held: bool },
+    /// Worth it, but there is no room; and the same.
+    NoRoom { is_held: bool },
 }
 
 /// Points the index of the log to a record that was just appended for a key that had none. Whose slot has to go for it is live no more. Called under
@@ -72,103 +102,111 @@ pub(crate) fn point_to(index: &mut Table, log: &Log, counters: &ShardCounters, h
     log.forget_live(Location::unpack(dropped));
 }
 
-/// Retires the oldest segment if it is sealed. Returns whether one went.
-///
-/// `reserve` gives room for a record of some length that is appended again, or none.
-pub(crate) fn retire_oldest<'a>(
-    shards: &Shards,
-    log: &'a Log,
-    keep: Keep,
-    reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
-    owed: &Owed,
-    now_s: u32,
-    counters: &CompactionCounters,
-) -> Result<bool, Error> {
-    let Some(segment) = log.oldest_sealed() else { return Ok(false) };
-    let mut bytes_left = match keep {
-        Keep::HeldByMemory { bytes_max } => bytes_max,
-        Keep::Nothing => 0,
-    };
-    let mut is_hurried = false;
-    let read = log.entries(&segment, &mut |entries| {
-        if !is_hurried && log.is_contended() && log.needs_spare() {
-            // Requests wait for the room that this segment holds (D10).
-            is_hurried = true;
-            bytes_left = bytes_left.min(CONTENDED_BYTES_MAX);
-        }
-        for entry in entries.iter().filter(|entry| entry.kind == RecordKind::Put) {
-            bytes_left = bytes_left
-                .saturating_sub(visit(shards, log, &segment, entry, bytes_left, reserve, owed, now_s, counters));
-        }
-    });
-    if read.is_err() {
-        // The footer can no longer be read, so it does not tell which slots name the segment: look at all of them.
-        let name = segment.name;
-        for (shard, _) in shards.iter() {
-            if let Some(index) = &mut shard.write().disk_index {
-                index.retain(|packed| Location::unpack(packed).segment != name);
+impl Pass<'_, '_> {
+    /// Retires the oldest segment if it is sealed. Returns whether one went.
+    pub(crate) fn retire_oldest(&self, keep: Keep) -> Result<bool, Error> {
+        let log = self.log;
+        let Some(segment) = log.oldest_sealed() else { return Ok(false) };
+        let mut bytes_left = match keep {
+            Keep::Worth { bytes_max } => bytes_max,
+            Keep::Nothing => 0,
+        };
+        let mut is_hurried = false;
+        let read = log.entries(&segment, &mut |entries| {
+            if !is_hurried && log.is_contended() && log.needs_spare() {
+                // Requests wait for the room that this segment holds (D10).
+                is_hurried = true;
+                bytes_left = bytes_left.min(CONTENDED_BYTES_MAX);
+            }
+            self.refresh();
+            for entry in entries.iter().filter(|entry| entry.kind == RecordKind::Put) {
+                match self.append_again(&segment, entry, bytes_left) {
+                    Fate::Again(bytes) => bytes_left = bytes_left.saturating_sub(bytes),
+                    Fate::Left { is_held } | Fate::NoRoom { is_held } => self.let_go(&segment, entry, is_held),
+                    Fate::NotLive => {}
+                }
+            }
+        });
+        if read.is_err() {
+            // The footer can no longer be read, so it does not tell which slots name the segment: look at all of them.
+            let name = segment.name;
+            for (shard, _) in self.shards.iter() {
+                if let Some(index) = &mut shard.write().disk_index {
+                    index.retain(|packed| Location::unpack(packed).segment != name);
+                }
             }
         }
+        log.retire(segment)?;
+        Ok(true)
     }
-    log.retire(segment)?;
-    Ok(true)
-}
 
-/// Reinserts or forgets one record. Returns the bytes that were appended for it.
-#[allow(clippy::too_many_arguments, reason = "one record's part of retire_oldest, whose arguments these are")]
-fn visit<'a>(
-    shards: &Shards,
-    log: &'a Log,
-    segment: &Arc<Segment>,
-    entry: &FooterEntry,
-    bytes_left: u64,
-    reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
-    owed: &Owed,
-    now_s: u32,
-    counters: &CompactionCounters,
-) -> u64 {
-    let location = Location { segment: segment.name, offset: entry.offset };
-    let hash = entry.key_hash;
-    let is_live =
-        |shard: &crate::shard::Shard| shard.index_find(hash).is_some_and(|found| found.location == location.pack());
-    let held = {
-        let shard = shards.read(hash);
-        if !is_live(&shard) {
-            return 0;
+    /// Fills the allowance with what came since.
+    pub(crate) fn refresh(&self) {
+        self.allowance.lock().refresh(self.log.counters.requested_bytes.get(), self.now_us);
+    }
+
+    /// Appends a record again if it is worth that, and there is room for it.
+    fn append_again(&self, segment: &Arc<Segment>, entry: &FooterEntry, bytes_left: u64) -> Fate {
+        let Self { shards, log, counters, .. } = *self;
+        let location = Location { segment: segment.name, offset: entry.offset };
+        let hash = entry.key_hash;
+        let find = |shard: &Shard| shard.index_find(hash).filter(|found| found.location == location.pack());
+        let (is_held, is_worth) = {
+            let shard = shards.read(hash);
+            let Some(found) = find(&shard) else { return Fate::NotLive };
+            let is_held = shard.memory.may_hold(hash);
+            (is_held, bytes_left > 0 && self.allowance.lock().is_worth(is_held, found.popularity))
+        };
+        let left = Fate::Left { is_held };
+        if !is_worth {
+            return left;
         }
-        shard.memory.may_hold(hash)
-    };
-    if held
-        && bytes_left > 0
-        && let Some((header, payload)) = log.copy_record(segment, entry.offset)
-        && header.kind == RecordKind::Put
-        && header.key_hash == hash
-        && (header.expiry_s == 0 || header.expiry_s > now_s)
-        && header.record_len() <= bytes_left
-        && let Some(room) = reserve(header.record_len())
-    {
+        let Some((header, payload)) = log.copy_record(segment, entry.offset) else { return left };
+        let is_wanted = header.kind == RecordKind::Put
+            && header.key_hash == hash
+            && (header.expiry_s == 0 || header.expiry_s > self.now_s)
+            && header.record_len() <= bytes_left;
+        if !is_wanted || !self.allowance.lock().try_take(is_held, header.record_len(), self.pace) {
+            return left;
+        }
+        let give_back = || self.allowance.lock().give_back(header.record_len(), self.pace);
+        let Some(room) = (self.reserve)(header.record_len()) else {
+            give_back();
+            return Fate::NoRoom { is_held };
+        };
         let (key, value) = payload.split_at(usize::from(header.key_len));
         let mut shard = shards.write(hash);
         // Between the copy and this lock the key may have got a newer version, or left the memory tier.
-        if is_live(&shard) && shard.memory.holds(hash, key) {
-            let header = RecordHeader { reinserted: true, ..header };
-            let appended = log.append(room, &header, [key, value]);
-            let moved = shard
-                .disk_index
-                .as_mut()
-                .is_some_and(|index| index.relocate(hash, location.pack(), appended.location.pack()));
-            assert!(moved, "the slot named the old location under this very lock");
-            counters.reinserted_count.one();
-            counters.reinserted_bytes.add(header.record_len());
-            return header.record_len();
+        let is_worth = find(&shard).is_some_and(|found| {
+            (is_held && shard.memory.holds(hash, key)) || self.allowance.lock().is_worth(false, found.popularity)
+        });
+        if !is_worth {
+            drop(shard);
+            give_back();
+            return left;
+        }
+        let header = RecordHeader { reinserted: true, ..header };
+        let appended = log.append(room, &header, [key, value]);
+        let moved = shard
+            .disk_index
+            .as_mut()
+            .is_some_and(|index| index.relocate(hash, location.pack(), appended.location.pack(), Allowance::kept));
+        assert!(moved, "the slot named the old location under this very lock");
+        log.forget_live(location);
+        counters.reinserted_count.one();
+        counters.reinserted_bytes.add(header.record_len());
+        Fate::Again(header.record_len())
+    }
+
+    /// Takes a record out of the index: its segment goes.
+    fn let_go(&self, segment: &Segment, entry: &FooterEntry, is_held: bool) {
+        let location = Location { segment: segment.name, offset: entry.offset };
+        if self.shards.write(entry.key_hash).index_clear_if(entry.key_hash, location) {
+            if is_held {
+                self.owed.push(entry.key_hash, self.counters);
+            } else {
+                self.counters.dropped_live_count.one();
+            }
         }
     }
-    if shards.write(hash).index_clear_if(hash, location) {
-        if held {
-            owed.push(hash, counters);
-        } else {
-            counters.dropped_live_count.one();
-        }
-    }
-    0
 }

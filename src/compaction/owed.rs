@@ -3,9 +3,8 @@
 //!
 //! Knows: shards, the log. Does not know: threads. Bounded: when more is owed than the list holds, the longest owed are let go.
 
-use super::{CompactionCounters, point_to};
+use super::{CompactionCounters, Pass, point_to};
 use crate::format::record::RecordHeader;
-use crate::log::{Log, Reservation};
 use crate::shard::Shards;
 use crate::sync::Mutex;
 use std::collections::VecDeque;
@@ -40,14 +39,8 @@ impl Owed {
     }
 
     /// Appends the next value that is still owed. Returns how many bytes that took; `None` if nothing is owed or there is no room.
-    pub(crate) fn pay_one<'a>(
-        &self,
-        shards: &Shards,
-        log: &'a Log,
-        reserve: &dyn Fn(u64) -> Option<Reservation<'a>>,
-        now_s: u32,
-        counters: &CompactionCounters,
-    ) -> Option<u64> {
+    pub(crate) fn pay_one(&self, pass: &Pass<'_, '_>) -> Option<u64> {
+        let Pass { shards, log, counters, now_s, .. } = *pass;
         loop {
             let hash = self.0.lock().pop_front()?;
             let held = {
@@ -66,7 +59,11 @@ impl Owed {
             if (expiry_s != 0 && expiry_s <= now_s) || header.record_len() > log.plan().record_len_max() {
                 continue;
             }
-            let Some(room) = reserve(header.record_len()) else {
+            let is_allowed = pass.allowance.lock().try_take(true, header.record_len(), pass.pace);
+            let Some(room) = is_allowed.then(|| (pass.reserve)(header.record_len())).flatten() else {
+                if is_allowed {
+                    pass.allowance.lock().give_back(header.record_len(), pass.pace);
+                }
                 self.0.lock().push_front(hash);
                 return None;
             };
@@ -81,6 +78,7 @@ impl Owed {
                 }
                 return Some(header.record_len());
             }
+            pass.allowance.lock().give_back(header.record_len(), pass.pace);
         }
     }
 }

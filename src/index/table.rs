@@ -147,9 +147,15 @@ impl Table {
     }
 
     /// Points the slot for a hash to a new location if it names the old one; popularity stays.
-    pub(crate) fn relocate(&mut self, hash: u64, old_location: u64, new_location: u64) -> bool {
+    pub(crate) fn relocate(
+        &mut self,
+        hash: u64,
+        old_location: u64,
+        new_location: u64,
+        popularity: impl FnOnce(u8) -> u8,
+    ) -> bool {
         let Some(found) = self.find(hash).filter(|found| found.location == old_location) else { return false };
-        self.relocate_found(found, new_location, found.popularity);
+        self.relocate_found(found, new_location, popularity(found.popularity));
         true
     }
 
@@ -334,8 +340,8 @@ mod tests {
     fn the_same_tag_replaces_and_a_relocation_keeps_popularity() {
         let mut table = Table::new(6400).expect("memory");
         assert_eq!(table.put(hash(1), 10, 3, no_rank), Put::Inserted);
-        assert!(!table.relocate(hash(1), 11, 12));
-        assert!(table.relocate(hash(1), 10, 12));
+        assert!(!table.relocate(hash(1), 11, 12, |hits| hits));
+        assert!(table.relocate(hash(1), 10, 12, |hits| hits));
         assert_eq!(table.find(hash(1)).map(|found| (found.location, found.popularity)), Some((12, 3)));
         assert_eq!(table.put(hash(1), 20, 0, no_rank), Put::Replaced(12));
         assert_eq!(table.used_count(), 1);

@@ -104,6 +104,8 @@ pub(crate) struct Recovered {
 #[derive(Debug, Default)]
 pub(crate) struct LogCounters {
     pub(crate) accepted_bytes: Counter,
+    /// The same with what the records take besides.
+    pub(crate) requested_bytes: Counter,
     pub(crate) written_bytes: Counter,
     pub(crate) write_count: Counter,
     pub(crate) sync_count: Counter,
@@ -209,7 +211,7 @@ impl Log {
             })?;
             let source = source_of(&plan, &file, u64::from(tail.data_end_offset))
                 .map_err(|error| Error::io(format!("cannot map {file_name}"), error))?;
-            let segment = Segment::new(tail.header, *name, source, None, charge);
+            let segment = Segment::new(tail.header, *name, source, None, charge, true);
             segment.set_link(tail.link);
             segment.set_end(End { data_end: tail.data_end_offset, last_seqno: tail.last_seqno });
             segment.watermark.publish(tail.data_end_offset);
@@ -388,6 +390,9 @@ impl Log {
                 self.counters.accepted_bytes.add(header.payload_len());
             }
         }
+        if !header.reinserted {
+            self.counters.requested_bytes.add(header.record_len());
+        }
         let room_due = tail.spare.is_none() || self.is_room_due(&tail);
         drop(tail);
         if room_due {
@@ -511,7 +516,7 @@ impl Log {
     }
 
     /// Waits until maintenance may have something to do.
-    pub(crate) fn wait_for_maintenance_work(&self, busy: bool, stop: &dyn Fn() -> bool) {
+    pub(crate) fn wait_for_maintenance_work(&self, busy: bool, at_most: Option<Duration>, stop: &dyn Fn() -> bool) {
         let mut tail = self.tail.lock();
         if stop() {
             return;
@@ -520,6 +525,8 @@ impl Log {
         if busy || due || !tail.unsealed.is_empty() {
             // Something is due that needs another thread's progress: look again soon.
             self.maintenance_work.wait_for(&mut tail, Duration::from_millis(2));
+        } else if let Some(at_most) = at_most {
+            self.maintenance_work.wait_for(&mut tail, at_most);
         } else {
             self.maintenance_work.wait(&mut tail);
         }

@@ -49,6 +49,8 @@ pub(crate) struct Segment {
     end: OnceLock<End>,
     /// Stream position of offset 0, while the segment has bytes in the append buffer.
     pub(crate) stream_base: AtomicU64,
+    /// Whether an open found it: how often its records were hit before is not known.
+    pub(crate) is_recovered: bool,
     /// Set when the footer is durable.
     sealed: AtomicU32,
     /// Index slots that name records here; for statistics.
@@ -74,6 +76,7 @@ impl Segment {
         source: Source,
         file: Option<PlainArc<dyn DiskFile>>,
         charge: Charge,
+        is_recovered: bool,
     ) -> Self {
         Self {
             header,
@@ -84,6 +87,7 @@ impl Segment {
             link: OnceLock::new(),
             end: OnceLock::new(),
             stream_base: AtomicU64::new(0),
+            is_recovered,
             sealed: AtomicU32::new(0),
             live_count: AtomicU32::new(0),
             charge: Mutex::new(charge),

@@ -1,5 +1,6 @@
 //! Segments come and go: the spare is made ahead of need (P3), the oldest is retired (P8).
 
+use super::entries::read_entries_from;
 use super::{Log, LogPlan, Prepared, Segment, Source, read_entries};
 use crate::budget::{Budget, Charge};
 use crate::disk::{Disk, DiskFile};
@@ -73,6 +74,13 @@ impl Log {
         tail.order.front().filter(|segment| segment.is_sealed()).cloned()
     }
 
+    /// The oldest sealed segment behind this number, among those that go next: one in `share` of all.
+    pub(crate) fn sealed_after(&self, number: u32, share: usize) -> Option<Arc<Segment>> {
+        let tail = self.tail.lock();
+        let ahead = (tail.order.len() / share).max(1);
+        tail.order.iter().take(ahead).find(|segment| segment.is_sealed() && segment.header.number > number).cloned()
+    }
+
     /// Whether the log has left a segment that is not sealed yet.
     pub(crate) fn has_unsealed(&self) -> bool {
         !self.tail.lock().unsealed.is_empty()
@@ -142,6 +150,13 @@ impl Log {
         read_entries(&*file, self.identity.store_id, visit)
             .map_err(|error| Error::io(format!("cannot read the footer of {name}"), error))
     }
+
+    /// Footer entries of a sealed segment, at most `count`, from the one with this number on. What they say is only a hint: their checksum is that
+    /// of all of them together, and not looked at.
+    pub(crate) fn entries_from(&self, segment: &Segment, from: u32, count: usize) -> io::Result<Vec<FooterEntry>> {
+        let file = self.disk.open(&names::segment(segment.header.number), crate::disk::Access::Read)?;
+        read_entries_from(&*file, self.identity.store_id, from, count)
+    }
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -192,7 +207,7 @@ pub(super) fn create_segment(
     match made {
         Ok((file, header, source)) => {
             let written = (HEADER_OFFSETS.len() * SegmentHeader::LEN) as u64;
-            Ok((Segment::new(header, name, source, Some(file), charge), written))
+            Ok((Segment::new(header, name, source, Some(file), charge, false), written))
         }
         Err(error) => {
             // Best effort: what stays is an orphan that the next open removes.

@@ -101,6 +101,14 @@ impl Shards {
         self.slots.iter().map(|slot| slot.lock.write()).collect()
     }
 
+    /// Requests so far, of all kinds.
+    pub(crate) fn operation_count(&self) -> u64 {
+        let of = |c: &ShardCounters| {
+            [&c.memory_hits, &c.disk_hits, &c.misses, &c.inserts, &c.removes].map(Counter::get).iter().sum::<u64>()
+        };
+        self.iter().map(|(_, counters)| of(counters)).sum()
+    }
+
     /// Every shard and its counters, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RwLock<Shard>, &ShardCounters)> {
         self.slots.iter().map(|slot| (&slot.lock, &slot.counters))
@@ -129,19 +137,8 @@ impl Shard {
     /// Points the log's index to a key's new record. A slot that has to go for it is that of the least popular, among equals the one whose
     /// segment `age` says is oldest (smallest).
     pub(crate) fn index_put(&mut self, hash: u64, location: Location, age: impl Fn(Location) -> u64) -> Indexed {
-        self.index_put_popular(hash, location, 0, age)
-    }
-
-    /// The same for a record that was asked for before.
-    pub(crate) fn index_put_popular(
-        &mut self,
-        hash: u64,
-        location: Location,
-        popularity: u8,
-        age: impl Fn(Location) -> u64,
-    ) -> Indexed {
         let Some(index) = &mut self.disk_index else { return Indexed::default() };
-        let put = index.put(hash, location.pack(), popularity, |packed| age(Location::unpack(packed)));
+        let put = index.put(hash, location.pack(), 0, |packed| age(Location::unpack(packed)));
         let (dropped, displaced) = match put {
             Put::Inserted => (None, false),
             Put::Replaced(old) => (Some(old), false),

@@ -1,0 +1,89 @@
+//! Ahead of need: in quiet windows, what is worth it is appended again out of the segments that go next, so that under load they go at once.
+//!
+//! Steps of bounded size: a step looks at so many records, or copies so many bytes. Requests come first: there is no waiting for room, and values
+//! keep theirs. Each segment is gone through once; what is hit in it later is for its retirement to see.
+//!
+//! Knows: the order of segments. Does not know: windows, threads.
+
+use super::{Fate, Pass};
+use crate::format::record::RecordKind;
+
+/// Records that one step looks at, at most: some 100 microseconds.
+const STEP_COUNT: usize = 512;
+/// Bytes after which a step ends: some 100 microseconds' copying. One record more may be longer.
+const STEP_BYTES: u64 = 128 << 10;
+/// Of the segments, as many are gone through ahead as one in this many.
+const AHEAD_SHARE: usize = 8;
+
+/// How far the sweep has come.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    /// All segments up to this number were gone through.
+    done_number: u32,
+    /// Of the one behind it: its number, and how many entries of its footer.
+    within: Option<(u32, u32)>,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// Whether another step may find something.
+    pub(crate) more: bool,
+}
+
+impl Sweep {
+    /// Whether there is something to go through: segments will have to go, and one of those that go next was not looked at.
+    pub(crate) fn is_due(&self, pass: &Pass<'_, '_>) -> bool {
+        let log = pass.log;
+        pass.refresh();
+        // With a low allowance only the best would be kept: look when there is more.
+        !log.latch.is_tripped()
+            && log.is_budget_low()
+            && log.sealed_after(self.done_number, AHEAD_SHARE).is_some()
+            && pass.allowance.lock().is_worth(false, 2)
+    }
+
+    /// Takes a step.
+    pub(crate) fn step(&mut self, pass: &Pass<'_, '_>) -> Swept {
+        let mut swept = Swept::default();
+        if !self.is_due(pass) {
+            return swept;
+        }
+        let Some(segment) = pass.log.sealed_after(self.done_number, AHEAD_SHARE) else { return swept };
+        let number = segment.header.number;
+        let from = self.within.filter(|(within, _)| *within == number).map_or(0, |(_, count)| count);
+        // A footer that cannot be read is for the retirement to deal with.
+        let entries = pass.log.entries_from(&segment, from, STEP_COUNT).unwrap_or_default();
+        let mut looked = 0;
+        for entry in &entries {
+            if swept.bytes >= STEP_BYTES {
+                break;
+            }
+            looked += 1;
+            if entry.kind != RecordKind::Put {
+                continue;
+            }
+            match pass.append_again(&segment, entry, u64::MAX) {
+                Fate::Again(bytes) => {
+                    swept.records += 1;
+                    swept.bytes += bytes;
+                }
+                Fate::NoRoom { .. } => {
+                    // Here again when there is some.
+                    self.within = Some((number, from + looked - 1));
+                    return swept;
+                }
+                Fate::Left { .. } | Fate::NotLive => {}
+            }
+        }
+        if entries.is_empty() {
+            (self.done_number, self.within) = (number, None);
+        } else {
+            self.within = Some((number, from + looked));
+        }
+        swept.more = true;
+        swept
+    }
+}

@@ -1,0 +1,195 @@
+//! What is appended again when its segment goes, and how much of it (D10).
+//!
+//! Worth it is what memory holds (hits there never reach the disk copy, and without this the hot set would be the first to be lost in a crash), and
+//! what was hit on disk since it was written. A record that goes on takes half of its hits along, so it has to earn the next round as in a clock.
+//!
+//! How much is two token buckets. One fills by a *share* of what requests append, whatever the time: so appending again costs a known share of the
+//! bytes written, and single-threaded runs repeat. As it empties, more hits are asked for: one while it is two thirds full, then two, below a third
+//! three. What memory holds may overdraw it. The other fills by a *rate* in bytes per second; it is hard, for whatever is appended again under load.
+//!
+//! Knows: counts of bytes, times, hits. Does not know: records, clocks.
+//!
+//! Invariants
+//!  I-AGAIN-1  In any time t under load at most `burst + rate * t` bytes are granted.
+//!  I-AGAIN-2  What is granted for hits alone is at most `burst + share * appended` over any stretch.
+
+/// Whether requests are served meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// They are: the rate holds.
+    UnderLoad,
+    /// A quiet window, or somebody asked for the work: it does not.
+    Free,
+}
+
+/// How much may be appended again. All sizes in bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Allowance {
+    percent: u64,
+    /// In hundredths of a byte, so that nothing is lost to rounding.
+    share: i64,
+    share_max: i64,
+    appended_bytes: u64,
+    bytes_per_s: u64,
+    /// In millionths of a byte.
+    rate: i128,
+    rate_max: i128,
+    now_us: Option<u64>,
+}
+
+impl Allowance {
+    /// Full buckets: `percent` of what is appended, up to two segments at a time; `bytes_per_s`, up to a tenth of a second or half a segment at a time.
+    pub(crate) fn new(percent: u8, bytes_per_s: u64, segment_len_bytes: u64) -> Self {
+        let share_max = i64::try_from(segment_len_bytes).unwrap_or(i64::MAX / 200) * 200;
+        let burst = if bytes_per_s == 0 { 0 } else { (bytes_per_s / 10).max(segment_len_bytes / 2) };
+        let rate_max = i128::from(burst) * 1_000_000;
+        Self {
+            percent: percent.into(),
+            share: share_max,
+            share_max,
+            appended_bytes: 0,
+            bytes_per_s,
+            rate: rate_max,
+            rate_max,
+            now_us: None,
+        }
+    }
+
+    /// Fills the buckets: requests have appended so many bytes since the start, and it is that late.
+    pub(crate) fn refresh(&mut self, appended_bytes: u64, now_us: u64) {
+        let more = appended_bytes.saturating_sub(self.appended_bytes);
+        self.appended_bytes += more;
+        let more = i64::try_from(more.saturating_mul(self.percent)).unwrap_or(i64::MAX);
+        self.share = self.share.saturating_add(more).min(self.share_max);
+        let last_us = *self.now_us.get_or_insert(now_us);
+        let passed_us = now_us.saturating_sub(last_us);
+        self.now_us = Some(now_us.max(last_us));
+        self.rate = (self.rate + i128::from(passed_us) * i128::from(self.bytes_per_s)).min(self.rate_max);
+    }
+
+    /// Whether a record should be appended again.
+    pub(crate) fn is_worth(&self, is_held: bool, popularity: u8) -> bool {
+        let wanted = match self.share {
+            share if share > self.share_max / 3 * 2 => 1,
+            share if share > self.share_max / 3 => 2,
+            _ => 3,
+        };
+        self.percent > 0 && (is_held || (self.share > 0 && popularity >= wanted))
+    }
+
+    /// Takes what a record needs; all of it or nothing.
+    pub(crate) fn try_take(&mut self, is_held: bool, record_len: u64, pace: Pace) -> bool {
+        let len = i64::try_from(record_len).unwrap_or(i64::MAX / 100).saturating_mul(100);
+        let rate_len = i128::from(record_len) * 1_000_000;
+        let has_share = self.percent > 0 && (is_held || self.share >= len);
+        let has_rate = pace == Pace::Free || self.rate >= rate_len;
+        if has_share && has_rate {
+            self.share = self.share.saturating_sub(len).max(-self.share_max);
+            self.rate -= if pace == Pace::UnderLoad { rate_len } else { 0 };
+        }
+        has_share && has_rate
+    }
+
+    /// Gives back what was taken and not used.
+    pub(crate) fn give_back(&mut self, record_len: u64, pace: Pace) {
+        let len = i64::try_from(record_len).unwrap_or(i64::MAX / 100).saturating_mul(100);
+        self.share = self.share.saturating_add(len).min(self.share_max);
+        self.rate = match pace {
+            Pace::UnderLoad => (self.rate + i128::from(record_len) * 1_000_000).min(self.rate_max),
+            Pace::Free => self.rate,
+        };
+    }
+
+    /// The hits that a record takes along when it is appended again.
+    pub(crate) fn kept(popularity: u8) -> u8 {
+        popularity / 2
+    }
+}
+
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests {
+    use super::*;
+
+    const SEGMENT: u64 = 1 << 20;
+
+    #[test]
+    fn appending_again_for_hits_never_takes_more_than_its_share_of_what_is_appended() {
+        for percent in [1, 20, 100] {
+            let mut allowance = Allowance::new(percent, u64::MAX >> 20, SEGMENT);
+            let (mut appended, mut taken) = (0, 0);
+            for step in 0..20_000u64 {
+                appended += step * 7919 % 5000;
+                allowance.refresh(appended, 0);
+                while allowance.is_worth(false, 7) && allowance.try_take(false, 333, Pace::Free) {
+                    taken += 333;
+                }
+                assert!(taken <= 2 * SEGMENT + appended * u64::from(percent) / 100, "{percent} % at step {step}");
+            }
+            assert!(taken + 333 >= 2 * SEGMENT.min(1) + appended * u64::from(percent) / 100, "and no less: {taken}");
+        }
+    }
+
+    #[test]
+    fn under_load_the_rate_is_hard_for_whatever_it_is() {
+        let rate = 10_000_000;
+        let mut allowance = Allowance::new(100, rate, SEGMENT);
+        let (mut taken, mut now_us) = (0, 5_000);
+        for step in 0..10_000u64 {
+            now_us += step * 31 % 997;
+            allowance.refresh(step << 20, now_us);
+            while allowance.try_take(step % 2 == 0, 1000, Pace::UnderLoad) {
+                taken += 1000;
+            }
+            let most = rate / 10 + rate * (now_us - 5_000) / 1_000_000;
+            assert!(taken <= most, "step {step}: {taken} of {most}");
+        }
+        let most = rate / 10 + rate * (now_us - 5_000) / 1_000_000;
+        assert!(taken + 1000 > most, "and all of it is given: {taken} of {most}");
+        assert!(allowance.try_take(true, 1000, Pace::Free), "in a window it does not count");
+        // A clock that goes back gives nothing.
+        allowance.refresh(0, 0);
+        assert!(!allowance.try_take(true, 1000, Pace::UnderLoad));
+    }
+
+    #[test]
+    fn the_emptier_the_share_the_more_hits_are_asked_for() {
+        let mut allowance = Allowance::new(20, 0, SEGMENT);
+        let least = |allowance: &Allowance| (0..8).find(|&popularity| allowance.is_worth(false, popularity));
+        assert_eq!(least(&allowance), Some(1), "nothing is kept that nobody asked for");
+        assert!(allowance.try_take(false, SEGMENT * 3 / 4, Pace::Free));
+        assert_eq!(least(&allowance), Some(2));
+        assert!(allowance.try_take(false, SEGMENT * 3 / 4, Pace::Free));
+        assert_eq!(least(&allowance), Some(3));
+        assert!(!allowance.try_take(false, SEGMENT, Pace::Free), "all or nothing");
+        assert!(allowance.try_take(true, SEGMENT, Pace::Free), "what memory holds may overdraw");
+        assert_eq!(least(&allowance), None);
+        assert!(allowance.is_worth(true, 0));
+        // However much was overdrawn, two segments' worth pay for it.
+        (0..100).for_each(|_| assert!(allowance.try_take(true, SEGMENT, Pace::Free)));
+        allowance.refresh(2 * SEGMENT * 5 + 5 * 100, 0);
+        assert!(allowance.try_take(false, 100, Pace::Free) && !allowance.try_take(false, 100, Pace::Free));
+    }
+
+    #[test]
+    fn without_a_share_nothing_is_appended_again_and_without_a_rate_nothing_under_load() {
+        let mut none = Allowance::new(0, u64::MAX >> 20, SEGMENT);
+        none.refresh(1 << 40, 1 << 40);
+        assert!(!none.is_worth(true, 7) && !none.try_take(true, 1, Pace::Free));
+        let mut idle_only = Allowance::new(20, 0, SEGMENT);
+        idle_only.refresh(1 << 40, 1 << 40);
+        assert!(!idle_only.try_take(true, 1, Pace::UnderLoad) && idle_only.try_take(true, 1, Pace::Free));
+    }
+
+    #[test]
+    fn a_record_that_nobody_asks_for_any_more_goes_after_three_rounds_at_most() {
+        // The most that a slot counts.
+        let mut popularity = 7;
+        let mut rounds = 0;
+        let allowance = Allowance::new(20, 0, SEGMENT);
+        while allowance.is_worth(false, popularity) {
+            popularity = Allowance::kept(popularity);
+            rounds += 1;
+        }
+        assert_eq!(rounds, 3);
+    }
+}
