@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 // The one place that names the library.
-use emberlog::{Cache, Durability, InsertOutcome, TierOutcome};
+use emberlog::{Cache, InsertOutcome, TierOutcome};
 
 use crate::failure::Failure;
-use crate::replay::protocol::{Ask, Level, Order, Outcome, REQUEST_LEN, Report, Request, Settings, State, Tier, tag};
+use crate::replay::protocol::{Ask, Order, Outcome, REQUEST_LEN, Report, Request, Settings, State, Tier, tag};
 use crate::replay::sample;
 use crate::replay::value;
 use crate::stopwatch::Stopwatch;
@@ -124,16 +124,7 @@ fn open(
     }
     memory.set_baseline()?;
     let watch = Stopwatch::start();
-    let cache = Cache::builder()
-        .memory_bytes(settings.memory_bytes)
-        .disk_bytes(settings.disk_bytes)
-        .durability(match settings.durability {
-            Level::Buffered => Durability::Buffered,
-            Level::Written => Durability::Written,
-            Level::Synced => Durability::Synced,
-        })
-        .open(&settings.dir)
-        .map_err(|error| Failure::new(format!("open: {error}")))?;
+    let cache = settings.config.clone().open(&settings.dir).map_err(|error| Failure::new(format!("open: {error}")))?;
     let open_ms = watch.ms();
     // Its answer is not used: the same key is asked for again on a lane, where the oracle looks.
     drop(cache.get(settings.first_key.to_le_bytes()));

@@ -24,6 +24,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use emberlog::Config;
 
 use crate::failure::Failure;
 use crate::units;
@@ -73,6 +74,9 @@ pub(crate) struct ReplayArgs {
     /// What an acknowledged insert survives
     #[arg(long, value_enum, default_value_t = Level::Buffered)]
     durability: Level,
+    /// Any other setting of the cache, by its name: --set reinsert_percent=0 --set quiet_windows=always
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    set: Vec<(String, String)>,
     /// Stop the cache in the middle, open it again, go on, and compare with a control that never stopped
     #[arg(long, value_enum)]
     restart: Option<How>,
@@ -100,6 +104,28 @@ const VALUE_BYTES_DEFAULT: u32 = 128;
 /// Longest value: both processes hold some whole.
 const VALUE_BYTES_MAX: u32 = 256 << 20;
 
+/// Splits a setting into name and value.
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The settings that the cache is opened with.
+fn config(args: &ReplayArgs) -> Result<Config, Failure> {
+    let mut config = Config::default();
+    config.memory_bytes = args.memory;
+    config.disk_bytes = args.disk;
+    config.durability = args.durability.into();
+    for (key, value) in &args.set {
+        if ["memory_bytes", "disk_bytes", "durability"].contains(&key.as_str()) {
+            return Err(Failure::new(format!("--set {key}: this has an option of its own")));
+        }
+        config.set(key, value).map_err(|error| Failure::new(format!("--set {error}")))?;
+    }
+    config.validate().map_err(|error| Failure::new(error.to_string()))?;
+    Ok(config)
+}
+
 /// Runs the command, and says whether every promise was kept.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict, Failure> {
     cleanup::on_interrupt()?;
@@ -119,6 +145,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict, Failure> {
             memory_bytes: args.memory,
             disk_bytes: args.disk,
             durability: args.durability,
+            config: config(args)?,
             lane_count: usize::from(args.threads),
             restart: args.restart.map(|how| (how, args.restart_at)),
         };

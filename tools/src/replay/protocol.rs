@@ -206,12 +206,8 @@ pub(crate) enum Order {
 pub(crate) struct Settings {
     /// The cache's directory.
     pub(crate) dir: std::path::PathBuf,
-    /// Memory budget.
-    pub(crate) memory_bytes: u64,
-    /// Disk budget.
-    pub(crate) disk_bytes: u64,
-    /// What is kept when.
-    pub(crate) durability: Level,
+    /// The cache's settings.
+    pub(crate) config: emberlog::Config,
     /// The longest value to come: the child takes its buffers before it notes what it holds.
     pub(crate) value_max_bytes: u32,
     /// A key to get right after open, to know how long the first get takes.
@@ -228,6 +224,16 @@ pub(crate) enum Level {
     Written,
     /// On the medium before insert returns.
     Synced,
+}
+
+impl From<Level> for emberlog::Durability {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Buffered => Self::Buffered,
+            Level::Written => Self::Written,
+            Level::Synced => Self::Synced,
+        }
+    }
 }
 
 /// What the child says on the control channel.
@@ -326,9 +332,7 @@ mod tests {
     fn control_messages_survive_the_wire() {
         let settings = Settings {
             dir: "/x y".into(),
-            memory_bytes: 1,
-            disk_bytes: 2,
-            durability: Level::Written,
+            config: emberlog::Config::default(),
             value_max_bytes: 3,
             first_key: u64::MAX,
         };

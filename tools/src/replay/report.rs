@@ -39,6 +39,7 @@ pub(crate) struct Report {
     disk_bytes: u64,
     peak_disk_bytes: u64,
     bytes_accepted: u64,
+    bytes_requested: u64,
     bytes_written: u64,
     segments_retired: u64,
     reinserted: u64,
@@ -117,6 +118,7 @@ impl Report {
             disk_bytes: plan.disk_bytes,
             peak_disk_bytes,
             bytes_accepted: counters.bytes_accepted,
+            bytes_requested: counters.bytes_requested,
             bytes_written: counters.bytes_written,
             segments_retired: counters.segments_retired,
             reinserted: counters.reinserted,
@@ -278,12 +280,18 @@ impl Report {
             let share = used as f64 / limit.max(1) as f64;
             writeln!(f, "  {name:<12}{:>13}{:>14}  {}", show_bytes(limit), show_bytes(used), bar(share))?;
         }
+        let times = |bytes: u64| self.bytes_written as f64 / bytes.max(1) as f64;
         writeln!(
             f,
-            "  written to disk {} for {} accepted ({:.2} x); {} segments retired, {} records reinserted",
+            "  written to disk {}: {:.2} x the {} of keys and values accepted, {:.2} x their records",
             show_bytes(self.bytes_written),
+            times(self.bytes_accepted),
             show_bytes(self.bytes_accepted),
-            self.bytes_written as f64 / self.bytes_accepted.max(1) as f64,
+            times(self.bytes_requested),
+        )?;
+        writeln!(
+            f,
+            "  {} segments retired, {} records reinserted",
             show_count(self.segments_retired),
             show_count(self.reinserted),
         )

@@ -46,6 +46,7 @@ pub(crate) struct Plan {
     pub(crate) memory_bytes: u64,
     pub(crate) disk_bytes: u64,
     pub(crate) durability: Level,
+    pub(crate) config: emberlog::Config,
     pub(crate) lane_count: usize,
     pub(crate) restart: Option<(How, f64)>,
 }
@@ -72,6 +73,7 @@ pub(crate) struct Counters {
     pub(crate) l1_hits: u64,
     pub(crate) l2_hits: u64,
     pub(crate) bytes_accepted: u64,
+    pub(crate) bytes_requested: u64,
     pub(crate) bytes_written: u64,
     pub(crate) segments_retired: u64,
     pub(crate) reinserted: u64,
@@ -202,9 +204,7 @@ impl<'a> Run<'a> {
     fn open(&mut self, dir: &Path, first_request: u32) -> Result<(Session, Opened), Failure> {
         let settings = Settings {
             dir: dir.to_owned(),
-            memory_bytes: self.plan.memory_bytes,
-            disk_bytes: self.plan.disk_bytes,
-            durability: self.plan.durability,
+            config: self.plan.config.clone(),
             value_max_bytes: self.workload.size_max_bytes(),
             first_key: self.workload.key(self.workload.key_id(first_request)),
         };
@@ -227,6 +227,7 @@ impl<'a> Run<'a> {
             (&mut self.counters.l1_hits, "/memory/hits"),
             (&mut self.counters.l2_hits, "/disk/hits"),
             (&mut self.counters.bytes_accepted, "/disk/bytes_accepted"),
+            (&mut self.counters.bytes_requested, "/disk/bytes_requested"),
             (&mut self.counters.bytes_written, "/disk/bytes_written"),
             (&mut self.counters.segments_retired, "/disk/segments_retired"),
             (&mut self.counters.reinserted, "/disk/records_reinserted"),
