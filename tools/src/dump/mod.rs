@@ -26,21 +26,22 @@ const FAILURES_MAX: usize = 20;
 
 /// What the command can be told.
 #[derive(Debug, Args)]
-#[command(after_help = "The formats are documented in tools/README.md and stay as they are.")]
 pub(crate) struct DumpArgs {
     /// The store's directory
     dir: PathBuf,
-    /// Keys only
+    /// Keys without their values
     #[arg(long)]
     keys: bool,
     /// Only keys that begin with this text, or with these bytes: hex:00ff
     #[arg(long, value_parser = parse_prefix)]
     prefix: Option<Prefix>,
-    /// One JSON object a line; CSV with a head line; or raw: lengths and bytes
+    /// How entries are written
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
-    /// Also what recovery would forget because something newer is lost: every record that is intact, the newest of each key. It may be
-    /// older than the last value that the key had, or belong to a key that was removed
+    /// Also what recovery would forget because something newer is lost
+    ///
+    /// Gives every record that is intact, the newest of each key. It may be older than the last value that the key had, or belong to
+    /// a key that was removed.
     #[arg(long)]
     salvage: bool,
 }

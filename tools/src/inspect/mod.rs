@@ -23,7 +23,6 @@ use crate::verdict::Verdict;
 
 /// What the command can be told.
 #[derive(Debug, Args)]
-#[command(after_help = "The keys of --json are documented in tools/README.md and stay as they are.")]
 pub(crate) struct InspectArgs {
     /// The store's directory
     dir: PathBuf,

@@ -64,7 +64,7 @@ pub(crate) struct ReplayArgs {
     /// Where the cache lives and stays; must be empty [default: a temporary directory, removed afterwards]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Worker threads; each key's requests stay on one, in order
+    /// Worker threads, 1 to 64; each key's requests stay on one, in order
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
     /// Replay at most so many requests of each trace, as in 1M
@@ -109,6 +109,9 @@ pub(crate) struct Subject {
     /// What came of reading the trace.
     pub(crate) origin: Option<Origin>,
 }
+
+/// The word that makes this program the child process; not for users.
+pub(crate) const CHILD_COMMAND: &str = "replay-child";
 
 /// What the child process is told.
 #[derive(Debug, Args)]

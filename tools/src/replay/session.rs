@@ -68,7 +68,7 @@ impl Session {
         let listener = UnixListener::bind(&socket)
             .map_err(|error| Failure::new(format!("cannot make the socket {}: {error}", socket.display())))?;
         let mut child = Command::new(std::env::current_exe()?)
-            .arg("replay-child")
+            .arg(crate::replay::CHILD_COMMAND)
             .arg("--socket")
             .arg(&socket)
             .args(["--lanes", &lane_count.to_string()])
