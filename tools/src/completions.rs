@@ -2,12 +2,11 @@
 //!
 //! Knows: where the script goes. The shells' languages are `clap_complete`'s.
 
-use std::io::Write;
-
 use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::failure::Failure;
+use crate::output;
 use crate::verdict::Verdict;
 
 /// What the command can be told.
@@ -22,8 +21,6 @@ pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> Resul
     // Written in one piece: the generator cannot tell that stdout is gone.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, "emberlog", &mut script);
-    let mut out = std::io::stdout().lock();
-    out.write_all(&script)?;
-    out.flush()?;
+    output::bytes(&script)?;
     Ok(Verdict::Good)
 }

@@ -2,14 +2,13 @@
 //!
 //! Knows: where settings come from, and what goes over what: a file, the environment, the command line. All figures are the library's.
 
-use std::fmt::Display;
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use emberlog::Config;
 
 use crate::failure::Failure;
+use crate::output;
 use crate::units;
 use crate::verdict::Verdict;
 
@@ -46,15 +45,10 @@ pub(crate) struct ExplainArgs {
 pub(crate) fn explain(args: &ExplainArgs) -> Result<Verdict, Failure> {
     let config = settings(args)?;
     let explanation = config.explain()?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &explanation).map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
-    } else {
-        let page: &dyn Display = if args.toml { &config.to_toml_string() } else { &explanation };
-        write!(out, "{page}")?;
+    match args.toml {
+        true => output::text(config.to_toml_string())?,
+        false => output::report(&explanation, args.json)?,
     }
-    out.flush()?;
     Ok(Verdict::Good)
 }
 

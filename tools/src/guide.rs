@@ -42,7 +42,11 @@ const GUIDES: &[Guide] = &[
             ("emberlog inspect /var/cache/shop", "the page for people"),
             ("emberlog inspect --json /var/cache/shop | jq .space.live_ratio", "one figure, for a script"),
         ],
-        notes: &[ONLY_READS, "It takes about 40 bytes of memory for each live key.", JSON_STAYS],
+        notes: &[
+            ONLY_READS,
+            "The payloads of sealed segments are taken as sound: verify checks them too. It takes about 40 bytes of memory for each live key.",
+            JSON_STAYS,
+        ],
     },
     Guide {
         command: "verify",

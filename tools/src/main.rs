@@ -10,6 +10,7 @@ mod failure;
 mod guide;
 mod inspect;
 mod man;
+mod output;
 mod replay;
 mod stopwatch;
 mod store;

@@ -11,6 +11,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::failure::Failure;
 use crate::guide;
+use crate::output;
 use crate::verdict::Verdict;
 
 /// When what the pages say last changed; the day of the build would make two builds differ.
@@ -43,9 +44,7 @@ pub(crate) fn man(args: &ManArgs, program: Command) -> Result<Verdict, Failure> 
         let names: Vec<&str> = pages.iter().filter_map(|page| page.name.strip_prefix("emberlog-")).collect();
         return Err(Failure::new(format!("there is no command {name:?}; there are {}", names.join(", "))));
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(&page.bytes)?;
-    out.flush()?;
+    output::bytes(&page.bytes)?;
     Ok(Verdict::Good)
 }
 

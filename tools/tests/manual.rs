@@ -159,3 +159,20 @@ fn help_of_each_command_tells_exit_codes_and_examples_that_parse() {
         }
     }
 }
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure_and_a_full_disk_is() {
+    for command in [&["explain"][..], &["explain", "--json"], &["man", "replay"], &["completions", "bash"]] {
+        let run = |stdout: Stdio| {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_emberlog"));
+            program.args(command).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap()
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = run(writer.into());
+        assert_eq!((output.status.code(), &*String::from_utf8_lossy(&output.stderr)), (Some(0), ""), "{command:?}");
+        let output = run(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into());
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to stdout: No space"), "{command:?}");
+    }
+}

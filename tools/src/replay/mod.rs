@@ -21,12 +21,12 @@ mod trace;
 mod value;
 mod workload;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::failure::Failure;
+use crate::output;
 use crate::units;
 use crate::verdict::Verdict;
 use generate::Spec;
@@ -137,7 +137,6 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict, Failure> {
         return Err(Failure::new("--dir keeps one cache, so it goes with one trace"));
     }
     let mut reports = Vec::new();
-    let mut out = std::io::stdout().lock();
     let sources: Vec<Option<&Path>> = match args.generate {
         Some(_) => vec![None],
         None => args.traces.iter().map(|path| Some(path.as_path())).collect(),
@@ -158,18 +157,15 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict, Failure> {
             run::run(&plan, &subject.workload).map_err(|failure| Failure::new(format!("{name}: {failure}")))?;
         let report = Report::new(subject, args, &plan, outcome);
         if !args.json {
-            write!(out, "{}{report}", if reports.is_empty() { "" } else { "\n" })?;
-            out.flush()?;
+            output::text(format_args!("{}{report}", if reports.is_empty() { "" } else { "\n" }))?;
         }
         reports.push(report);
     }
     if args.json {
-        let written = match &reports[..] {
-            [report] => serde_json::to_writer_pretty(&mut out, report),
-            all => serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "runs": all })),
-        };
-        written.map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
+        match &reports[..] {
+            [report] => output::json(report)?,
+            all => output::json(&serde_json::json!({ "runs": all }))?,
+        }
     }
     Ok(if reports.iter().all(Report::is_good) { Verdict::Good } else { Verdict::Damage })
 }
