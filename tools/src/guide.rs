@@ -1,4 +1,5 @@
-//! What `--help` and the man pages say of a command beyond its options: what its exit codes mean, how it is used, where more stands.
+//! What `--help` and the man pages say of a command beyond its options: what its exit codes mean, how it is used,
+//! where more stands.
 //!
 //! Knows: texts. Does not know: options; those are declared where they are read. One table serves both.
 
@@ -16,7 +17,8 @@ pub(crate) struct Guide {
     pub(crate) notes: &'static [&'static str],
 }
 
-const JSON_STAYS: &str = "With --json there is one object on stdout. Its keys are documented in tools/README.md; they stay as they are, and more may come.";
+const JSON_STAYS: &str = "With --json there is one object on stdout. Its keys are documented in tools/README.md; \
+                          they stay as they are, and more may come.";
 const ONLY_READS: &str =
     "Nothing is changed and no lock is taken: the store may be open in another process, have crashed, or be damaged.";
 const NOT_RUN: (u8, &str) = (2, "could not run: no store, a later format, no permission, or wrong usage");
@@ -44,7 +46,8 @@ const GUIDES: &[Guide] = &[
         ],
         notes: &[
             ONLY_READS,
-            "The payloads of sealed segments are taken as sound: verify checks them too. It takes about 40 bytes of memory for each live key.",
+            "The payloads of sealed segments are taken as sound: verify checks them too. It takes about 40 bytes \
+             of memory for each live key.",
             JSON_STAYS,
         ],
     },
@@ -71,7 +74,9 @@ const GUIDES: &[Guide] = &[
         ],
         notes: &[
             ONLY_READS,
-            "Entries go to stdout in the order of the log, counts and hints to stderr. Bytes that are no printable text are written as hex: and two digits a byte. The formats are documented in tools/README.md and stay as they are.",
+            "Entries go to stdout in the order of the log, counts and hints to stderr. Bytes that are no \
+             printable text are written as hex: and two digits a byte. The formats are documented in \
+             tools/README.md and stay as they are.",
         ],
     },
     Guide {
@@ -83,7 +88,8 @@ const GUIDES: &[Guide] = &[
             ("emberlog explain --memory 64MiB --set durability=synced --toml > cache.toml", "settings as a file"),
         ],
         notes: &[
-            "Opens nothing. A file goes first, then the environment, then --set, then --memory, --disk and --entry. The number of shards, where it is not set, follows the cores of this machine.",
+            "Opens nothing. A file goes first, then the environment, then --set, then --memory, --disk and \
+             --entry. The number of shards, where it is not set, follows the cores of this machine.",
             JSON_STAYS,
         ],
     },
@@ -108,10 +114,19 @@ const GUIDES: &[Guide] = &[
             ),
         ],
         notes: &[
-            "A get that misses inserts. Every value that comes back is compared byte for byte with what was inserted.",
-            "CSV has key,size a line, or a header line that names the columns: key (or id, obj_id, object_id), size (or value_size, obj_size, bytes) and op (or operation: get, set, del and their like); others are left out. Keys may be quoted, as RFC 4180 has it. A size may be left out: then it is that of the same key elsewhere in the trace, else 128 bytes.",
-            "Of Redis MONITOR, GET, GETEX, GETRANGE, MGET, HGET and HMGET read; SET, SETNX, SETEX, PSETEX, GETSET, MSET, MSETNX, HSET, HMSET and HSETNX insert a value as long as theirs; DEL, UNLINK, HDEL, GETDEL, and EXPIRE or PEXPIRE without time left remove. Each field of a hash is an entry. Times to live are left out. Other commands are counted and reported.",
-            "A trace that says which requests write is replayed as it stands; else --overwrite and --remove pick some. Keys of text become 64-bit numbers: a number stands for itself, others are hashed. The trace is held in memory, about 30 bytes a request.",
+            "A get that misses inserts. Every value that comes back is compared byte for byte with what was \
+             inserted.",
+            "CSV has key,size a line, or a header line that names the columns: key (or id, obj_id, object_id), \
+             size (or value_size, obj_size, bytes) and op (or operation: get, set, del and their like); others \
+             are left out. Keys may be quoted, as RFC 4180 has it. A size may be left out: then it is that of the \
+             same key elsewhere in the trace, else 128 bytes.",
+            "Of Redis MONITOR, GET, GETEX, GETRANGE, MGET, HGET and HMGET read; SET, SETNX, SETEX, PSETEX, \
+             GETSET, MSET, MSETNX, HSET, HMSET and HSETNX insert a value as long as theirs; DEL, UNLINK, HDEL, \
+             GETDEL, and EXPIRE or PEXPIRE without time left remove. Each field of a hash is an entry. Times to \
+             live are left out. Other commands are counted and reported.",
+            "A trace that says which requests write is replayed as it stands; else --overwrite and --remove pick \
+             some. Keys of text become 64-bit numbers: a number stands for itself, others are hashed. The trace \
+             is held in memory, about 30 bytes a request.",
             JSON_STAYS,
         ],
     },

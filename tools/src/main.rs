@@ -28,7 +28,8 @@ use crate::verdict::{COULD_NOT_RUN, Verdict};
 
 /// Inspects, verifies and drives emberlog directories
 ///
-/// emberlog is a persistent cache that services embed. This program looks into the directories that it keeps, live, crashed or
+/// emberlog is a persistent cache that services embed. This program looks into the directories that it keeps, live,
+/// crashed or
 /// damaged; says what settings come to; and drives the real cache with a trace to see what it does on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "emberlog", version, max_term_width = 110)]
@@ -41,27 +42,33 @@ struct Cli {
 enum Command {
     /// Show what a directory holds
     ///
-    /// Shows a store's identity, its segments and their chain, how its space is used, how many entries are live and expired,
+    /// Shows a store's identity, its segments and their chain, how its space is used, how many entries are live and
+    /// expired,
     /// where the log ends, and what is damaged.
     Inspect(inspect::InspectArgs),
     /// Check every checksum of a directory
     ///
-    /// Reads every file of a store whole, checks every checksum and what is written twice, and says of each damage what recovery
+    /// Reads every file of a store whole, checks every checksum and what is written twice, and says of each damage
+    /// what recovery
     /// would make of it.
     Verify(verify::VerifyArgs),
     /// Write every live entry of a directory to stdout
     ///
-    /// Writes what the next open would serve, as a stream: JSON lines, CSV, or raw lengths and bytes. Expired entries are left out.
+    /// Writes what the next open would serve, as a stream: JSON lines, CSV, or raw lengths and bytes. Expired
+    /// entries are left out.
     Dump(dump::DumpArgs),
     /// Show what settings come to, before anything is opened
     ///
-    /// Shows how settings divide the memory and the disk, how many entries fit, what is the largest, how long the log lasts, and
+    /// Shows how settings divide the memory and the disk, how many entries fit, what is the largest, how long the
+    /// log lasts, and
     /// what half and twice the budgets would give.
     Explain(explain::ExplainArgs),
     /// Drive the real cache with a trace, check every answer, and see what a restart costs
     ///
-    /// Runs the cache in a process of its own, asks it what a trace asks, and compares every value that comes back byte for byte.
-    /// Reports hit ratios, throughput, and what memory and disk were really used. With --restart the cache is stopped in the middle
+    /// Runs the cache in a process of its own, asks it what a trace asks, and compares every value that comes back
+    /// byte for byte.
+    /// Reports hit ratios, throughput, and what memory and disk were really used. With --restart the cache is
+    /// stopped in the middle
     /// and opened again, and compared with one that never stopped and one that began empty.
     Replay(replay::ReplayArgs),
     /// Print a completion script for a shell

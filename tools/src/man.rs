@@ -1,6 +1,7 @@
 //! `emberlog man`: the man pages, one for the program and one for each command.
 //!
-//! Knows: which sections a page has, and in which order. What stands in them is declared with the options and in `guide`.
+//! Knows: which sections a page has, and in which order. What stands in them is declared with the options and in
+//! `guide`.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! What commands write to stdout.
 //!
-//! Knows: pages, JSON, and that a reader may leave early: `emberlog inspect DIR | head` is no failure, and the exit code still says what
+//! Knows: pages, JSON, and that a reader may leave early: `emberlog inspect DIR | head` is no failure, and the exit
+//! code still says what
 //! was found.
 
 use std::fmt::Display;

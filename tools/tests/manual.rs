@@ -1,6 +1,7 @@
 //! Completions and man pages as users have them: read by the real shell, judged by the real formatters.
 //!
-//! Where a formatter or shell is not installed, a test says SKIPPED on stderr for it; at least one formatter and bash must be there.
+//! Where a formatter or shell is not installed, a test says SKIPPED on stderr for it; at least one formatter and
+//! bash must be there.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -26,8 +27,8 @@ fn run(program: &str, arguments: &[&str]) -> Option<Output> {
         Ok(output) => Some(output),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // Not through the test harness, which would keep it to itself.
-            writeln!(std::io::stderr(), "SKIPPED: {program} is not installed, so part of this test did not run")
-                .unwrap();
+            let mut err = std::io::stderr();
+            writeln!(err, "SKIPPED: {program} is not installed, so part of this test did not run").unwrap();
             None
         }
         Err(error) => panic!("{program}: {error}"),
@@ -39,7 +40,8 @@ fn complete(script: &Path, words: &[&str]) -> Vec<String> {
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let (last, previous) = (words[words.len() - 1], words[words.len() - 2]);
     let line = format!(
-        "source '{}'; COMP_WORDS=({}); COMP_CWORD={}; $(complete -p emberlog | sed 's/.*-F \\([^ ]*\\).*/\\1/') emberlog '{last}' '{previous}'; \
+        "source '{}'; COMP_WORDS=({}); COMP_CWORD={}; \
+         $(complete -p emberlog | sed 's/.*-F \\([^ ]*\\).*/\\1/') emberlog '{last}' '{previous}'; \
          printf '%s\\n' \"${{COMPREPLY[@]}}\"",
         script.display(),
         quoted.join(" "),
@@ -125,7 +127,8 @@ fn there_is_a_sound_page_for_each_command_and_no_other() {
         }
     }
     if judge_count == 0 {
-        writeln!(std::io::stderr(), "SKIPPED: with neither mandoc nor groff nobody judged the man pages").unwrap();
+        let mut err = std::io::stderr();
+        writeln!(err, "SKIPPED: with neither mandoc nor groff nobody judged the man pages").unwrap();
     }
 }
 

@@ -202,7 +202,8 @@ fn a_child_that_dies_is_reported_and_cleaned_up_after() {
 
 /// A read-through client on three keys, seen by MONITOR, a thousand times.
 fn monitor_text() -> String {
-    let round = "1.5 [0 127.0.0.1:6] \"get\" \"user:1\"\n1.5 [0 127.0.0.1:6] \"SETEX\" \"user:1\" \"60\" \"twelve bytes\"\n\
+    let round = "1.5 [0 127.0.0.1:6] \"get\" \"user:1\"\n\
+                 1.5 [0 127.0.0.1:6] \"SETEX\" \"user:1\" \"60\" \"twelve bytes\"\n\
                  1.5 [0 127.0.0.1:6] \"mget\" \"user:1\" \"user:2\"\n1.6 [0 127.0.0.1:6] \"ping\"\n\
                  1.7 [0 127.0.0.1:6] \"del\" \"user:2\"\n";
     format!("OK\n{}", round.repeat(1_000))
@@ -224,8 +225,10 @@ fn what_redis_monitor_prints_is_replayed_as_it_stands() {
     assert_eq!((&report["removes"], &report["gets"]), (&1_000.into(), &3_000.into()));
     assert_eq!((&report["hits"], &report["insertions"]), (&1_999.into(), &2_001.into()));
     assert_eq!((&report["value_max_bytes"], &report["names_writes"]), (&128.into(), &true.into()));
-    let origin = serde_json::json!({ "format": "monitor", "lines": 5001, "bad_lines": 0, "first_bad": null, "skipped": { "ping": 1000 } });
-    assert_eq!(report["origin"], origin);
+    let origin = &report["origin"];
+    assert_eq!((&origin["format"], &origin["lines"]), (&"monitor".into(), &5001.into()));
+    assert_eq!((&origin["bad_lines"], &origin["first_bad"]), (&0.into(), &Value::Null));
+    assert_eq!(origin["skipped"], serde_json::json!({ "ping": 1000 }));
 
     let page = emberlog(&["replay", path.to_str().unwrap()]).args(budgets).output().unwrap();
     let page = String::from_utf8(page.stdout).unwrap();
@@ -310,8 +313,8 @@ fn a_terminal_sees_a_bar_on_stderr_and_json_stays_whole() {
     let out = place.path().join("out");
     let arguments = format!("{} --restart kill --json", WORKLOAD.join(" "));
     let Some(seen) = on_a_terminal(&arguments, &out) else {
-        writeln!(std::io::stderr(), "SKIPPED: there is no program 'script' (util-linux), so nothing has a terminal")
-            .unwrap();
+        let mut err = std::io::stderr();
+        writeln!(err, "SKIPPED: there is no program 'script' (util-linux), so nothing has a terminal").unwrap();
         return;
     };
     let bars = |seen: &str| ["before", "after", "control", "/s"].map(|words| seen.contains(words));

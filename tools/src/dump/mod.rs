@@ -41,7 +41,8 @@ pub(crate) struct DumpArgs {
     format: Format,
     /// Also what recovery would forget because something newer is lost
     ///
-    /// Gives every record that is intact, the newest of each key. It may be older than the last value that the key had, or belong to
+    /// Gives every record that is intact, the newest of each key. It may be older than the last value that the key
+    /// had, or belong to
     /// a key that was removed.
     #[arg(long)]
     salvage: bool,

@@ -50,7 +50,8 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_enum, conflicts_with = "generate")]
     format: Option<Format>,
     /// Go on without lines of a CSV or MONITOR trace that cannot be read, up to so many a trace; they are counted
-    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = units::parse_count, conflicts_with = "generate")]
+    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = units::parse_count)]
+    #[arg(conflicts_with = "generate")]
     skip_bad: u64,
     /// Draw requests instead: zipf:KEYS:EXPONENT:REQUESTS[:SIZE], as in zipf:1M:0.9:5M:256 or zipf:1M:0.9:5M:100-4KiB
     #[arg(long, value_name = "SPEC")]
@@ -202,7 +203,8 @@ fn load(args: &ReplayArgs, trace: Option<&Path>) -> Result<Subject, Failure> {
     if workload.size_max_bytes() > VALUE_BYTES_MAX {
         let longest = workload.size_max_bytes();
         return Err(Failure::new(format!(
-            "{name}: a value of {longest} bytes is longer than replay holds ({VALUE_BYTES_MAX}); --value-bytes replaces all lengths"
+            "{name}: a value of {longest} bytes is longer than replay holds ({VALUE_BYTES_MAX}); \
+             --value-bytes replaces all lengths"
         )));
     }
     Ok(Subject { name, workload, shares, origin })

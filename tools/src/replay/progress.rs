@@ -1,6 +1,7 @@
 //! How far a replay is, for people who wait: one bar on stderr over all requests of the experiment.
 //!
-//! Knows: counts and the name of the stretch. Does not know: what is counted. Without a terminal, or with `--quiet`, there is nothing to see,
+//! Knows: counts and the name of the stretch. Does not know: what is counted. Without a terminal, or with `--quiet`,
+//! there is nothing to see,
 //! and on stdout there never is.
 
 use std::fmt::Write;

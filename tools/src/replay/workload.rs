@@ -6,7 +6,8 @@
 //!  I-WL-1  Everything about request i follows from the accesses, the seed and i; so the run, its control and the oracle agree.
 //!  I-WL-2  Request i may write version i + 1 of its key and no other; later versions of a key are greater.
 //!
-//! A length that a trace leaves out is that of the key's value as last written before, else as first written later, else the default.
+//! A length that a trace leaves out is that of the key's value as last written before, else as first written later,
+//! else the default.
 
 use std::collections::HashMap;
 

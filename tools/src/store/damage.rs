@@ -201,7 +201,8 @@ impl DamageList {
         }
     }
 
-    /// Drops what a living writer is at: ends of the log that are half written, the spare, files that are not finished yet.
+    /// Drops what a living writer is at: ends of the log that are half written, the spare, files that are not
+    /// finished yet.
     pub(crate) fn forget_underway(&mut self) {
         let listed = self.items.len();
         self.items.retain(|item| {

@@ -2,8 +2,10 @@
 //!
 //! Knows: columns and quotes. Does not know: what operations do to a cache.
 //!
-//! A first line that names a key column is a header. Columns are told by their names in any order and any case; those that are not
-//! known are left out. Without a header a line is `key` or `key,size`. A field may be quoted, and then hold commas, line ends and doubled
+//! A first line that names a key column is a header. Columns are told by their names in any order and any case;
+//! those that are not
+//! known are left out. Without a header a line is `key` or `key,size`. A field may be quoted, and then hold commas,
+//! line ends and doubled
 //! quotes. Lines end in LF or CRLF; empty ones are left out, as is a byte order mark.
 
 use crate::replay::trace::key::{self, KEY_LEN_MAX};

@@ -1,6 +1,7 @@
 //! Keys of text traces as the 64-bit keys that requests carry.
 //!
-//! A number that fits, written without sign or leading zeros, stands for itself: a binary trace written as CSV is the same trace. All
+//! A number that fits, written without sign or leading zeros, stands for itself: a binary trace written as CSV is
+//! the same trace. All
 //! other keys are hashed; two of them meet once in about four billion distinct keys, and then count as one.
 
 use xxhash_rust::xxh3::xxh3_64;

@@ -1,4 +1,5 @@
-//! What the readers of text traces have in common: requests gathered up to a limit, bad lines within a tolerance, skips counted.
+//! What the readers of text traces have in common: requests gathered up to a limit, bad lines within a tolerance,
+//! skips counted.
 //!
 //! Knows: when to stop. Does not know: a line's grammar.
 //!
@@ -89,7 +90,8 @@ impl<'s> Lines<'s> {
         Lines { text: Text::new(source), format, reading: *reading, on_count }
     }
 
-    /// Reads all records with `read_record`, which takes one to the end of its last line. Whether they name deeds is the caller's to say.
+    /// Reads all records with `read_record`, which takes one to the end of its last line. Whether they name deeds is
+    /// the caller's to say.
     pub(super) fn gather(
         mut self,
         mut read_record: impl FnMut(&mut Text<'s>, &mut Found<'_>) -> Result<(), Trouble>,

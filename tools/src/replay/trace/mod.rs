@@ -2,7 +2,8 @@
 //!
 //! Knows: which format a trace has, and what came of reading it. Does not know: what the requests will do.
 //!
-//! Requests are held whole, 16 bytes each; what is read beside them is bounded: a key at a time, never a value (`text`).
+//! Requests are held whole, 16 bytes each; what is read beside them is bounded: a key at a time, never a value
+//! (`text`).
 
 mod csv;
 mod key;

@@ -1,9 +1,12 @@
 //! What Redis `MONITOR` prints, as a trace: `1339518083.107412 [0 127.0.0.1:60866] "get" "key"`.
 //!
-//! Knows: the line, its escapes, and which commands read, insert and remove values. Does not know: what a cache makes of them.
+//! Knows: the line, its escapes, and which commands read, insert and remove values. Does not know: what a cache
+//! makes of them.
 //!
-//! A value counts by its length alone and is never held. The fields of a hash are entries of their own, told apart by key and field. Databases
-//! are key spaces of their own. Times to live are left out: entries stay until they are removed or evicted. Commands that have no counterpart
+//! A value counts by its length alone and is never held. The fields of a hash are entries of their own, told apart
+//! by key and field. Databases
+//! are key spaces of their own. Times to live are left out: entries stay until they are removed or evicted. Commands
+//! that have no counterpart
 //! are counted by name.
 
 use crate::replay::trace::key::{self, KEY_LEN_MAX};
@@ -81,12 +84,12 @@ impl Shape {
     fn role(self, place: u64) -> Role {
         match (self, place) {
             (Shape::Keys(_), _) | (_, 0) => Role::Key,
-            (Shape::Pairs, _) if place % 2 == 0 => Role::Key,
+            (Shape::Pairs, _) if place.is_multiple_of(2) => Role::Key,
             (Shape::Pairs, _) | (Shape::KeyValue, 1) | (Shape::KeyTimeValue, 2) => Role::Value,
             (Shape::KeyTime, 1) => Role::Time,
             (Shape::Fields(_), _) => Role::Field,
             (Shape::FieldPairs, _) => {
-                if place % 2 == 1 {
+                if !place.is_multiple_of(2) {
                     Role::Field
                 } else {
                     Role::Value
@@ -102,8 +105,8 @@ impl Shape {
             Shape::Key(_) | Shape::KeyTaken | Shape::Keys(_) => count >= 1,
             Shape::KeyValue | Shape::KeyTime | Shape::Fields(_) => count >= 2,
             Shape::KeyTimeValue => count == 3,
-            Shape::Pairs => count >= 2 && count % 2 == 0,
-            Shape::FieldPairs => count >= 3 && count % 2 == 1,
+            Shape::Pairs => count >= 2 && count.is_multiple_of(2),
+            Shape::FieldPairs => count >= 3 && !count.is_multiple_of(2),
         }
     }
 }
@@ -205,7 +208,8 @@ impl Line {
         }
     }
 
-    /// Reads an argument behind its opening quote, to its closing one; keeps at most so many of its bytes, and gives its length.
+    /// Reads an argument behind its opening quote, to its closing one; keeps at most so many of its bytes, and gives
+    /// its length.
     fn read_argument(&mut self, text: &mut Text<'_>, kept_len_max: usize) -> Result<u64, Trouble> {
         self.kept.clear();
         let mut len_bytes = 0;

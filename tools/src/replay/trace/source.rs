@@ -1,6 +1,7 @@
 //! Where the bytes of a trace come from: a file or stdin, plain, gzip or zstd, told by their first bytes.
 //!
-//! Knows: containers. Does not know: what is in them. Both kinds of container may hold several members one behind the other, as
+//! Knows: containers. Does not know: what is in them. Both kinds of container may hold several members one behind
+//! the other, as
 //! parallel compressors and `cat` make them; all are read.
 
 use std::ffi::OsStr;
@@ -14,7 +15,8 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Skippable frames: 0x184d2a50 to 0x184d2a5f, little-endian.
 const ZSTD_SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
 
-/// Unpacks what is packed. An extension `gz` or `zst` must be true. A failure is the end of a sentence that begins with the name.
+/// Unpacks what is packed. An extension `gz` or `zst` must be true. A failure is the end of a sentence that begins
+/// with the name.
 pub(super) fn open(mut raw: Box<dyn BufRead>, extension: Option<&OsStr>) -> Result<Box<dyn BufRead>, String> {
     // A pipe may give less than a magic at first.
     let mut head = Vec::with_capacity(ZSTD_MAGIC.len());

@@ -1,4 +1,5 @@
-//! The bytes of a text trace, one after the other, with what an error message needs: the line's number and how it begins.
+//! The bytes of a text trace, one after the other, with what an error message needs: the line's number and how it
+//! begins.
 //!
 //! Knows: lines. Does not know: what stands in them.
 //!
