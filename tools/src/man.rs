@@ -40,10 +40,11 @@ pub(crate) fn man(args: &ManArgs, program: Command) -> Result<Verdict, Failure> 
         }
         return Ok(Verdict::Good);
     }
-    let name = args.command.as_deref().map_or_else(|| "emberlog".to_owned(), |command| format!("emberlog-{command}"));
+    let asked = args.command.as_deref().unwrap_or("emberlog");
+    let name = guide::full_name(asked).replace(' ', "-");
     let Some(page) = pages.iter().find(|page| page.name == name) else {
         let names: Vec<&str> = pages.iter().filter_map(|page| page.name.strip_prefix("emberlog-")).collect();
-        return Err(Failure::new(format!("there is no command {name:?}; there are {}", names.join(", "))));
+        return Err(Failure::new(format!("there is no command {asked:?}; there are {}", names.join(", "))));
     };
     output::bytes(&page.bytes)?;
     Ok(Verdict::Good)

@@ -294,7 +294,7 @@ fn a_bad_line_is_named_with_its_file_and_tolerated_if_asked() {
     assert_eq!(output.status.code(), Some(0));
     assert!(page.contains("1 bad line left out; line 3: the size is not"), "{page}");
     let unknown = emberlog(&["replay", "-"]).stdin(Stdio::null()).output().unwrap();
-    assert!(String::from_utf8_lossy(&unknown.stderr).contains("use --format"));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("use --format"), "{unknown:?}");
 }
 
 /// Runs under a terminal of its own, whose stderr and stdout are one; stdout goes to `out`.

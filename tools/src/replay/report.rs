@@ -243,9 +243,9 @@ impl fmt::Display for Report {
         };
         writeln!(
             f,
-            "  {} requests for {} keys, values up to {}; {}; {durability}, {}, seed {}",
-            show_count(self.requests),
-            show_count(u64::from(self.keys)),
+            "  {} for {}, values up to {}; {}; {durability}, {}, seed {}",
+            many(self.requests, "request"),
+            many(u64::from(self.keys), "key"),
             show_bytes(u64::from(self.value_max_bytes)),
             self.writes(),
             if self.threads == 1 { "1 thread".into() } else { format!("{} threads", self.threads) },
@@ -275,12 +275,17 @@ impl Report {
     }
 }
 
+/// So many of what.
+fn many(count: u64, what: &str) -> String {
+    format!("{} {what}{}", show_count(count), if count == 1 { "" } else { "s" })
+}
+
 /// What a text trace held beside requests; nothing where nothing needs to be said.
 fn fmt_origin(origin: &Origin, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if origin.format == Format::Records {
         return Ok(());
     }
-    write!(f, "  {} lines", show_count(origin.lines))?;
+    write!(f, "  {}", many(origin.lines, "line"))?;
     let skipped: u64 = origin.skipped.values().sum();
     if skipped > 0 {
         let mut names: Vec<(&String, &u64)> = origin.skipped.iter().collect();
@@ -291,14 +296,11 @@ fn fmt_origin(origin: &Origin, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             .map(|(name, count)| format!("{name} {}", show_count(**count)))
             .collect();
         let dots = if names.len() > SKIPPED_SHOWN_MAX { ", …" } else { "" };
-        write!(f, "; {} commands skipped ({}{dots})", show_count(skipped), shown.join(", "))?;
+        write!(f, "; {} skipped ({}{dots})", many(skipped, "command"), shown.join(", "))?;
     }
     writeln!(f)?;
     match &origin.first_bad {
-        Some(first) => {
-            let lines = if origin.bad_lines == 1 { "line" } else { "lines" };
-            writeln!(f, "  {} bad {lines} left out; {first}", show_count(origin.bad_lines))
-        }
+        Some(first) => writeln!(f, "  {} left out; {first}", many(origin.bad_lines, "bad line")),
         None => Ok(()),
     }
 }

@@ -96,28 +96,31 @@ impl<'s> Lines<'s> {
         mut self,
         mut read_record: impl FnMut(&mut Text<'s>, &mut Found<'_>) -> Result<(), Trouble>,
     ) -> Result<Trace, String> {
-        let says = |error: io::Error| error.to_string();
         let mut accesses = Vec::new();
         let mut counted = 0;
         let (mut bad_lines, mut first_bad) = (0, None);
         let mut skipped = BTreeMap::new();
-        while accesses.len() < self.reading.limit && self.text.peek().map_err(says)?.is_some() {
+        while accesses.len() < self.reading.limit
+            && self.text.peek().map_err(|error| stopped(&self.text, &error))?.is_some()
+        {
             self.text.begin_record();
             let len_before = accesses.len();
             let mut found = Found { accesses: &mut accesses, skipped: &mut skipped, limit: self.reading.limit };
             match read_record(&mut self.text, &mut found) {
                 Ok(()) => {}
-                Err(Trouble::Io(error)) => return Err(format!("line {}: {error}", self.text.lines() + 1)),
-                Err(Trouble::Hopeless(why)) => return Err(self.text.complain(&why).map_err(says)?),
+                Err(Trouble::Io(error)) => return Err(stopped(&self.text, &error)),
+                Err(Trouble::Hopeless(why)) => {
+                    return Err(self.text.complain(&why).map_err(|error| stopped(&self.text, &error))?);
+                }
                 Err(Trouble::Bad(why)) => {
                     accesses.truncate(len_before);
-                    let complaint = self.text.complain(&why).map_err(says)?;
+                    let complaint = self.text.complain(&why).map_err(|error| stopped(&self.text, &error))?;
                     if bad_lines == self.reading.bad_lines_max {
                         return Err(refusal(&complaint, bad_lines));
                     }
                     bad_lines += 1;
                     first_bad.get_or_insert(complaint);
-                    self.text.skip_line().map_err(says)?;
+                    self.text.skip_line().map_err(|error| stopped(&self.text, &error))?;
                 }
             }
             if accesses.len() - counted >= COUNT_EVERY {
@@ -128,6 +131,11 @@ impl<'s> Lines<'s> {
         let origin = Origin { format: self.format, lines: self.text.lines(), bad_lines, first_bad, skipped };
         Ok(Trace { accesses, names_deeds: false, origin })
     }
+}
+
+/// The source cannot be read on.
+fn stopped(text: &Text<'_>, error: &io::Error) -> String {
+    format!("line {}: {error}", text.line())
 }
 
 fn refusal(complaint: &str, tolerated: u64) -> String {

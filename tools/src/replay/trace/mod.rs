@@ -113,6 +113,7 @@ pub(crate) fn read(path: &Path, reading: &Reading, on_count: &mut dyn FnMut(usiz
     let name = if is_stdin(path) { "stdin".to_owned() } else { path.display().to_string() };
     let format = match reading.format.or_else(|| format_of(path)) {
         Some(format) => format,
+        None if is_stdin(path) => return Err(Failure::new("what stdin holds is not known; use --format")),
         None => {
             return Err(Failure::new(format!(
                 "trace {name}: its name does not say what it is (.zst, .trace, .csv, .monitor); use --format"

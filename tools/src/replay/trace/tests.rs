@@ -215,6 +215,30 @@ fn the_format_is_told_by_the_name_without_what_packs_it() {
     }
 }
 
+/// Some lines, and then the file cannot be read on.
+struct Torn(&'static [u8]);
+
+impl std::io::Read for Torn {
+    fn read(&mut self, target: &mut [u8]) -> std::io::Result<usize> {
+        match std::mem::take(&mut self.0) {
+            [] => Err(std::io::Error::other("the medium is gone")),
+            bytes => {
+                target[..bytes.len()].copy_from_slice(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_that_fails_is_an_error_with_its_line_whatever_is_tolerated() {
+    for (text, line) in [(&b"1,2\n3,"[..], 2), (b"1,2\n3,4\n", 3), (b"1,\"2", 1)] {
+        let mut source = std::io::BufReader::new(Torn(text));
+        let error = parse(&mut source, Format::Csv, &reading(usize::MAX, u64::MAX), &mut |_| {}).unwrap_err();
+        assert_eq!(error, format!("line {line}: the medium is gone"));
+    }
+}
+
 /// A stream of numbers from a seed.
 struct Random(u64);
 

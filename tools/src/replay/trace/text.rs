@@ -94,6 +94,11 @@ impl<'s> Text<'s> {
         Ok(())
     }
 
+    /// The line that the next byte is in, from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.line
+    }
+
     /// Lines behind us.
     pub(super) fn lines(&self) -> u64 {
         self.line - u64::from(self.at_start)
