@@ -2,37 +2,35 @@
 //!
 //! Knows: where settings come from, and what goes over what: a file, the environment, the command line. All figures are the library's.
 
-use std::fmt::Display;
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use emberlog::Config;
 
 use crate::failure::Failure;
+use crate::output;
 use crate::units;
 use crate::verdict::Verdict;
 
 /// What the command can be told.
 #[derive(Debug, Args)]
-#[command(after_help = "The keys of --json are documented in tools/README.md and stay as they are.")]
 pub(crate) struct ExplainArgs {
     /// Settings from this TOML file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Then from environment variables with this prefix, as in EMBERLOG_
+    /// Then from environment variables with this prefix: EMBERLOG_ takes EMBERLOG_MEMORY_BYTES and so on
     #[arg(long, value_name = "PREFIX")]
     env: Option<String>,
-    /// Then one setting, as in time_to_live=1h; may be repeated
+    /// Then one setting, as in time_to_live=1h; may be repeated; --toml shows all that there are
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Memory budget
+    /// Memory budget, as in 64MiB [default: the file's, else 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     memory: Option<u64>,
-    /// Disk budget
+    /// Disk budget, as in 10GiB [default: the file's, else 1GiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     disk: Option<u64>,
-    /// Expected mean of key and value together
+    /// Expected mean length of key and value together, as in 1KiB [default: the file's, else 256B]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     entry: Option<u64>,
     /// One JSON object on stdout instead of the page for people
@@ -47,15 +45,10 @@ pub(crate) struct ExplainArgs {
 pub(crate) fn explain(args: &ExplainArgs) -> Result<Verdict, Failure> {
     let config = settings(args)?;
     let explanation = config.explain()?;
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &explanation).map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
-    } else {
-        let page: &dyn Display = if args.toml { &config.to_toml_string() } else { &explanation };
-        write!(out, "{page}")?;
+    match args.toml {
+        true => output::text(config.to_toml_string())?,
+        false => output::report(&explanation, args.json)?,
     }
-    out.flush()?;
     Ok(Verdict::Good)
 }
 

@@ -3,10 +3,14 @@
 //! Each command has a file or folder of its own and gives a verdict, which is the exit code: 0 good, 1 found damage or a broken
 //! promise, 2 could not run. With `--json` there is one JSON object on stdout; progress and prose go to stderr.
 
+mod completions;
 mod dump;
 mod explain;
 mod failure;
+mod guide;
 mod inspect;
+mod man;
+mod output;
 mod replay;
 mod stopwatch;
 mod store;
@@ -17,16 +21,18 @@ mod verify;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::verdict::{COULD_NOT_RUN, Verdict};
 
-/// Inspects, verifies and drives emberlog directories.
+/// Inspects, verifies and drives emberlog directories
 ///
-/// Exit code 0: good. 1: found damage or a broken promise. 2: could not run.
+/// emberlog is a persistent cache that services embed. This program looks into the directories that it keeps, live,
+/// crashed or
+/// damaged; says what settings come to; and drives the real cache with a trace to see what it does on this machine.
 #[derive(Debug, Parser)]
-#[command(name = "emberlog", version)]
+#[command(name = "emberlog", version, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -34,23 +40,60 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what a directory holds: identity, segments, chain, space, entries; live, crashed or damaged, never changing it
+    /// Show what a directory holds
+    ///
+    /// Shows a store's identity, its segments and their chain, how its space is used, how many entries are live and
+    /// expired,
+    /// where the log ends, and what is damaged.
     Inspect(inspect::InspectArgs),
-    /// Check every checksum of a directory, and say of each damage what recovery would make of it
+    /// Check every checksum of a directory
+    ///
+    /// Reads every file of a store whole, checks every checksum and what is written twice, and says of each damage
+    /// what recovery
+    /// would make of it.
     Verify(verify::VerifyArgs),
-    /// Write every live entry of a directory to stdout; live, crashed or damaged, never changing it
+    /// Write every live entry of a directory to stdout
+    ///
+    /// Writes what the next open would serve, as a stream: JSON lines, CSV, or raw lengths and bytes. Expired
+    /// entries are left out.
     Dump(dump::DumpArgs),
-    /// Show how settings divide the memory and the disk, what fits, and what half and twice the budgets would give
+    /// Show what settings come to, before anything is opened
+    ///
+    /// Shows how settings divide the memory and the disk, how many entries fit, what is the largest, how long the
+    /// log lasts, and
+    /// what half and twice the budgets would give.
     Explain(explain::ExplainArgs),
-    /// Drive the real cache with a trace, check every answer byte for byte, and see what a restart costs
+    /// Drive the real cache with a trace, check every answer, and see what a restart costs
+    ///
+    /// Runs the cache in a process of its own, asks it what a trace asks, and compares every value that comes back
+    /// byte for byte.
+    /// Reports hit ratios, throughput, and what memory and disk were really used. With --restart the cache is
+    /// stopped in the middle
+    /// and opened again, and compared with one that never stopped and one that began empty.
     Replay(replay::ReplayArgs),
-    /// The process that holds the cache for `replay`
-    #[command(hide = true)]
-    ReplayChild(replay::ChildArgs),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+    /// Print a man page, or write all of them to a directory
+    Man(man::ManArgs),
+}
+
+/// The process that holds the cache for `replay`.
+#[derive(Debug, Parser)]
+struct ChildCli {
+    #[command(flatten)]
+    args: replay::ChildArgs,
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().command) {
+    let outcome = if std::env::args_os().nth(1).is_some_and(|word| word == replay::CHILD_COMMAND) {
+        // No command of the declaration: completions and man pages would show it.
+        let args = ChildCli::parse_from(std::env::args_os().skip(1)).args;
+        replay::child::serve(&args.socket, args.lanes).map(|()| Verdict::Good)
+    } else {
+        let matches = program().get_matches();
+        run(&Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command)
+    };
+    match outcome {
         Ok(verdict) => verdict.into(),
         Err(failure) => {
             // With stderr gone, the exit code has to do.
@@ -60,6 +103,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// The command line, with all that is said about it.
+fn program() -> clap::Command {
+    guide::equip(Cli::command())
+}
+
 fn run(command: &Command) -> Result<Verdict, Failure> {
     match command {
         Command::Inspect(args) => inspect::inspect(args),
@@ -67,6 +115,7 @@ fn run(command: &Command) -> Result<Verdict, Failure> {
         Command::Dump(args) => dump::dump(args),
         Command::Explain(args) => explain::explain(args),
         Command::Replay(args) => replay::replay(args),
-        Command::ReplayChild(args) => replay::child::serve(&args.socket, args.lanes).map(|()| Verdict::Good),
+        Command::Completions(args) => completions::completions(args, program()),
+        Command::Man(args) => man::man(args, program()),
     }
 }

@@ -415,6 +415,7 @@ fn what_is_no_store_or_of_a_later_version_cannot_be_read() {
             let problem = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{command} {}: {problem}", path.display());
             assert!(problem.contains(words), "{command} {}: {problem}", path.display());
+            assert!(problem.contains(&*path.to_string_lossy()), "which directory? {problem}");
             assert!(output.stdout.is_empty());
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -197,4 +198,131 @@ fn a_child_that_dies_is_reported_and_cleaned_up_after() {
     assert_eq!(output.status.code(), Some(2), "{problem}");
     assert!(problem.contains("ended unexpectedly (signal: 9"), "{problem}");
     assert!(is_empty(temporary.path()));
+}
+
+/// A read-through client on three keys, seen by MONITOR, a thousand times.
+fn monitor_text() -> String {
+    let round = "1.5 [0 127.0.0.1:6] \"get\" \"user:1\"\n\
+                 1.5 [0 127.0.0.1:6] \"SETEX\" \"user:1\" \"60\" \"twelve bytes\"\n\
+                 1.5 [0 127.0.0.1:6] \"mget\" \"user:1\" \"user:2\"\n1.6 [0 127.0.0.1:6] \"ping\"\n\
+                 1.7 [0 127.0.0.1:6] \"del\" \"user:2\"\n";
+    format!("OK\n{}", round.repeat(1_000))
+}
+
+#[test]
+fn what_redis_monitor_prints_is_replayed_as_it_stands() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shop.monitor.gz");
+    let mut packer = flate2::write::GzEncoder::new(std::fs::File::create(&path).unwrap(), flate2::Compression::fast());
+    packer.write_all(monitor_text().as_bytes()).unwrap();
+    packer.finish().unwrap();
+    let budgets = ["--memory=16MiB", "--disk=64MiB"];
+    let output = emberlog(&["replay", path.to_str().unwrap(), "--json"]).args(budgets).output().unwrap();
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{:#}", report["violations"]);
+    assert_eq!((&report["trace"], &report["requests"], &report["keys"]), (&"shop".into(), &5_000.into(), &2.into()));
+    // Of each round: user:1 is overwritten, user:2 removed, so that its next read misses; reads of user:1 miss once.
+    assert_eq!((&report["removes"], &report["gets"]), (&1_000.into(), &3_000.into()));
+    assert_eq!((&report["hits"], &report["insertions"]), (&1_999.into(), &2_001.into()));
+    assert_eq!((&report["value_max_bytes"], &report["names_writes"]), (&128.into(), &true.into()));
+    let origin = &report["origin"];
+    assert_eq!((&origin["format"], &origin["lines"]), (&"monitor".into(), &5001.into()));
+    assert_eq!((&origin["bad_lines"], &origin["first_bad"]), (&0.into(), &Value::Null));
+    assert_eq!(origin["skipped"], serde_json::json!({ "ping": 1000 }));
+
+    let page = emberlog(&["replay", path.to_str().unwrap()]).args(budgets).output().unwrap();
+    let page = String::from_utf8(page.stdout).unwrap();
+    for words in ["writes as in the trace", "5,001 lines; 1,000 commands skipped (ping 1,000)"] {
+        assert!(page.contains(words), "{words:?} is not in:\n{page}");
+    }
+}
+
+#[test]
+fn a_trace_written_as_csv_replays_like_the_binary_one_also_through_a_pipe() {
+    let directory = tempfile::tempdir().unwrap();
+    let requests: Vec<(u64, u32)> = (0..5_000u64).map(|n| (n * n % 1_013, 10 + (n * n % 1_013) as u32)).collect();
+    let records: Vec<u8> =
+        requests.iter().flat_map(|(key, size)| [&key.to_le_bytes()[..], &size.to_le_bytes()].concat()).collect();
+    let text: String = requests.iter().map(|(key, size)| format!("{key},{size}\n")).collect();
+    let (binary, csv) = (directory.path().join("a.trace"), directory.path().join("a.csv"));
+    std::fs::write(&binary, records).unwrap();
+    std::fs::write(&csv, &text).unwrap();
+    let run = |arguments: &[&str], input: &str| {
+        let mut command = emberlog(&["replay", "--json", "--memory=16MiB", "--disk=64MiB"]);
+        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // Who does not read it closes it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let report = json(&child.wait_with_output().unwrap());
+        [
+            "requests",
+            "keys",
+            "gets",
+            "hits",
+            "insertions",
+            "removes",
+            "byte_hit_ratio",
+            "value_max_bytes",
+            "names_writes",
+        ]
+        .map(|key| report[key].clone())
+    };
+    let binary = run(&[binary.to_str().unwrap()], "");
+    assert_eq!(binary[0], 5_000);
+    assert_eq!(run(&[csv.to_str().unwrap()], ""), binary);
+    assert_eq!(run(&["-", "--format", "csv"], &format!("size,key\n{}", swapped(&text))), binary);
+}
+
+fn swapped(text: &str) -> String {
+    text.lines().map(|line| line.split_once(',').map(|(key, size)| format!("{size},{key}\n")).unwrap()).collect()
+}
+
+#[test]
+fn a_bad_line_is_named_with_its_file_and_tolerated_if_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cut.csv");
+    std::fs::write(&path, "key,size\n1,100\n2,much\n3,100\n").unwrap();
+    let path = path.to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        emberlog(&["replay", path, "--memory=16MiB", "--disk=64MiB"]).args(arguments).output().unwrap()
+    };
+    let output = run(&[]);
+    let problem = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(problem.contains(&format!("{path}: line 3: the size is not a number of bytes: 2,much")), "{problem}");
+    let output = run(&["--skip-bad", "1"]);
+    let page = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(page.contains("1 bad line left out; line 3: the size is not"), "{page}");
+    let unknown = emberlog(&["replay", "-"]).stdin(Stdio::null()).output().unwrap();
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("use --format"), "{unknown:?}");
+}
+
+/// Runs under a terminal of its own, whose stderr and stdout are one; stdout goes to `out`.
+fn on_a_terminal(arguments: &str, out: &Path) -> Option<String> {
+    let shell = format!("{} {arguments} > {}", env!("CARGO_BIN_EXE_emberlog"), out.display());
+    match Command::new("script").args(["-q", "-e", "-c", &shell, "/dev/null"]).stdin(Stdio::null()).output() {
+        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_terminal_sees_a_bar_on_stderr_and_json_stays_whole() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    let arguments = format!("{} --restart kill --json", WORKLOAD.join(" "));
+    let Some(seen) = on_a_terminal(&arguments, &out) else {
+        let mut err = std::io::stderr();
+        writeln!(err, "SKIPPED: there is no program 'script' (util-linux), so nothing has a terminal").unwrap();
+        return;
+    };
+    let bars = |seen: &str| ["before", "after", "control", "/s"].map(|words| seen.contains(words));
+    assert_eq!(bars(&seen), [true; 4], "{seen:?}");
+    let report: Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!(report["requests"], 40_000);
+    let seen = on_a_terminal(&format!("{arguments} --quiet"), &out).unwrap();
+    assert_eq!(seen, "", "--quiet");
+    let output = run(&[]);
+    assert!(output.stderr.is_empty(), "no terminal, no bar: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -18,6 +18,7 @@ use emberlog::{Clock, SystemClock};
 
 use crate::failure::Failure;
 use crate::store::{self, Holder, Live, Place, Store, View};
+use crate::units::show_count;
 use crate::verdict::Verdict;
 use line::{Entry, Format};
 
@@ -26,21 +27,23 @@ const FAILURES_MAX: usize = 20;
 
 /// What the command can be told.
 #[derive(Debug, Args)]
-#[command(after_help = "The formats are documented in tools/README.md and stay as they are.")]
 pub(crate) struct DumpArgs {
     /// The store's directory
     dir: PathBuf,
-    /// Keys only
+    /// Keys without their values
     #[arg(long)]
     keys: bool,
     /// Only keys that begin with this text, or with these bytes: hex:00ff
     #[arg(long, value_parser = parse_prefix)]
     prefix: Option<Prefix>,
-    /// One JSON object a line; CSV with a head line; or raw: lengths and bytes
+    /// How entries are written
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
-    /// Also what recovery would forget because something newer is lost: every record that is intact, the newest of each key. It may be
-    /// older than the last value that the key had, or belong to a key that was removed
+    /// Also what recovery would forget because something newer is lost
+    ///
+    /// Gives every record that is intact, the newest of each key. It may be older than the last value that the key
+    /// had, or belong to
+    /// a key that was removed.
     #[arg(long)]
     salvage: bool,
 }
@@ -81,7 +84,7 @@ pub(crate) fn dump(args: &DumpArgs) -> Result<Verdict, Failure> {
         match gather(&store, args.salvage) {
             Ok(gathered) => break gathered,
             Err(_) if Holder::find(&args.dir).is_some() && failures < FAILURES_MAX => failures += 1,
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(store.blame(&failure)),
         }
     };
     let mut out = BufWriter::new(io::stdout().lock());
@@ -154,19 +157,21 @@ fn give_out(
 
 fn say(summary: &Summary, damage_count: u64, salvage: bool) -> io::Result<()> {
     let mut err = io::stderr().lock();
-    writeln!(err, "{} entries", summary.entry_count)?;
+    let entries = if summary.entry_count == 1 { "entry" } else { "entries" };
+    writeln!(err, "{} {entries}", show_count(summary.entry_count))?;
     for (count, what) in [
         (summary.expired_count, "expired, left out"),
         (summary.damaged_count, "do not verify, left out"),
         (summary.gone_count, "went while the dump was running"),
     ] {
         if count > 0 {
-            writeln!(err, "{count} {what}")?;
+            writeln!(err, "{} {what}", show_count(count))?;
         }
     }
     if damage_count > 0 {
         let hint = if salvage { "" } else { "; --salvage also gives out what is intact and would be forgotten" };
-        writeln!(err, "damage in {damage_count} places: 'emberlog verify' lists it{hint}")?;
+        let places = if damage_count == 1 { "place" } else { "places" };
+        writeln!(err, "damage in {} {places}: 'emberlog verify' lists it{hint}", show_count(damage_count))?;
     }
     Ok(())
 }

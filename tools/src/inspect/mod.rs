@@ -4,7 +4,6 @@
 
 mod page;
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -18,12 +17,12 @@ use emberlog::{Clock, SystemClock};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::output;
 use crate::store::{self, Damage, Holder, Live, Pass, Share, Store, View};
 use crate::verdict::Verdict;
 
 /// What the command can be told.
 #[derive(Debug, Args)]
-#[command(after_help = "The keys of --json are documented in tools/README.md and stay as they are.")]
 pub(crate) struct InspectArgs {
     /// The store's directory
     dir: PathBuf,
@@ -43,14 +42,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<Verdict, Failure> {
     report.damage_count = settled.pass.damage.count();
     report.damage = settled.pass.damage.items().to_vec();
     report.notes = settled.pass.notes.items().to_vec();
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
-    } else {
-        write!(out, "{report}")?;
-    }
-    out.flush()?;
+    output::report(&report, args.json)?;
     Ok(if report.damage_count == 0 { Verdict::Good } else { Verdict::Damage })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Knows: what is out there. Does not know: what for.
 
-use std::io;
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,10 @@ pub(crate) fn on_interrupt() -> Result<(), Failure> {
         for directory in registry.directories.drain(..) {
             // Whatever cannot be removed stays; there is no one to report to.
             let _ = std::fs::remove_dir_all(directory);
+        }
+        // The shell's prompt is not to stand behind half a progress bar.
+        if std::io::stderr().is_terminal() {
+            let _ = writeln!(std::io::stderr().lock());
         }
         std::process::exit(2);
     })

@@ -7,7 +7,7 @@
 
 use std::str::FromStr;
 
-use crate::replay::trace::Access;
+use crate::replay::trace::{Access, Deed};
 use crate::replay::value::mix;
 use crate::units;
 
@@ -91,7 +91,7 @@ impl Spec {
                 let rank = cumulated.partition_point(|weight| *weight <= uniform * total).min(cumulated.len() - 1);
                 // Popular keys are not neighbours: a bijection of the rank is the key.
                 let key = mix(rank as u64 ^ seed);
-                Access { key, size_bytes: self.size_of(key) }
+                Access { key, size_bytes: self.size_of(key), deed: Deed::Unsaid }
             })
             .collect()
     }

@@ -10,6 +10,7 @@ mod generate;
 mod oracle;
 mod place;
 mod player;
+mod progress;
 mod protocol;
 mod report;
 mod run;
@@ -20,54 +21,66 @@ mod trace;
 mod value;
 mod workload;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use emberlog::Config;
 
 use crate::failure::Failure;
+use crate::output;
 use crate::units;
 use crate::verdict::Verdict;
 use generate::Spec;
+use progress::Progress;
 use protocol::Level;
 use report::Report;
 use run::{How, Plan};
-use workload::{Shares, Workload};
+use trace::{Format, Origin, Reading};
+use workload::{REQUESTS_MAX, Shares, VALUE_BYTES_DEFAULT, Workload};
 
 /// What the command can be told.
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// Traces to replay, one after the other, each on an empty cache: zstd, then records of `u64 key, u32 size`, little-endian
+    /// Traces to replay, one after the other, each on an empty cache; - is stdin
+    ///
+    /// A trace is plain, gzip or zstd. What is in it, its name tells without .gz or .zst, else --format:
+    /// .csv is CSV, .monitor or .redis what Redis MONITOR prints, .trace or nothing records.
     #[arg(required_unless_present = "generate", conflicts_with = "generate", value_name = "TRACE")]
     traces: Vec<PathBuf>,
+    /// How the traces are written [default: as their names tell]
+    #[arg(long, value_enum, conflicts_with = "generate")]
+    format: Option<Format>,
+    /// Go on without lines of a CSV or MONITOR trace that cannot be read, up to so many a trace; they are counted
+    #[arg(long, value_name = "COUNT", default_value = "0", value_parser = units::parse_count)]
+    #[arg(conflicts_with = "generate")]
+    skip_bad: u64,
     /// Draw requests instead: zipf:KEYS:EXPONENT:REQUESTS[:SIZE], as in zipf:1M:0.9:5M:256 or zipf:1M:0.9:5M:100-4KiB
     #[arg(long, value_name = "SPEC")]
     generate: Option<Spec>,
-    /// Memory budget
-    #[arg(long, default_value = "64MiB", value_parser = units::parse_bytes)]
+    /// Memory budget, as in 64MiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = units::parse_bytes)]
     memory: u64,
-    /// Disk budget
-    #[arg(long, default_value = "1GiB", value_parser = units::parse_bytes)]
+    /// Disk budget, as in 10GiB
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = units::parse_bytes)]
     disk: u64,
     /// Where the cache lives and stays; must be empty [default: a temporary directory, removed afterwards]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Worker threads; each key's requests stay on one, in order
+    /// Worker threads, 1 to 64; each key's requests stay on one, in order
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
-    /// Replay at most so many requests
-    #[arg(long, value_parser = units::parse_count)]
+    /// Replay at most so many requests of each trace, as in 1M
+    #[arg(long, value_name = "COUNT", value_parser = units::parse_count)]
     limit: Option<u64>,
-    /// Length of every value [default: the trace's; 128 where the trace or SPEC has none]
-    #[arg(long, value_parser = units::parse_bytes)]
+    /// Length of every value, as in 4KiB [default: the trace's; 128B where the trace or SPEC has none]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_bytes)]
     value_bytes: Option<u64>,
-    /// Share of requests that overwrite
-    #[arg(long, default_value_t = 0.05, value_parser = units::parse_share)]
-    overwrite: f64,
-    /// Share of requests that remove
-    #[arg(long, default_value_t = 0.01, value_parser = units::parse_share)]
-    remove: f64,
+    /// Share of requests that overwrite, 0 to 1 [default: 0.05; 0 where the trace says which requests write]
+    #[arg(long, value_name = "SHARE", value_parser = units::parse_share)]
+    overwrite: Option<f64>,
+    /// Share of requests that remove, 0 to 1 [default: 0.01; 0 where the trace says which requests write]
+    #[arg(long, value_name = "SHARE", value_parser = units::parse_share)]
+    remove: Option<f64>,
     /// Picks the requests that write, and what --generate draws
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -80,13 +93,30 @@ pub(crate) struct ReplayArgs {
     /// Stop the cache in the middle, open it again, go on, and compare with a control that never stopped
     #[arg(long, value_enum)]
     restart: Option<How>,
-    /// Where in the requests to restart, as a fraction
-    #[arg(long, default_value_t = 0.5, value_parser = units::parse_share, requires = "restart")]
+    /// Where in the requests to restart, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = units::parse_share, requires = "restart")]
     restart_at: f64,
     /// One JSON object on stdout instead of the report for people
     #[arg(long)]
     json: bool,
+    /// No progress bar; without a terminal on stderr there is none anyway
+    #[arg(long, short)]
+    quiet: bool,
 }
+
+/// What is replayed.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) name: String,
+    pub(crate) workload: Workload,
+    /// Of the requests of which the trace does not say that they write.
+    pub(crate) shares: Shares,
+    /// What came of reading the trace.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// The word that makes this program the child process; not for users.
+pub(crate) const CHILD_COMMAND: &str = "replay-child";
 
 /// What the child process is told.
 #[derive(Debug, Args)]
@@ -99,8 +129,9 @@ pub(crate) struct ChildArgs {
     pub(crate) lanes: usize,
 }
 
-/// Value length where nothing names one.
-const VALUE_BYTES_DEFAULT: u32 = 128;
+/// Shares of writes where a trace names keys alone.
+const OVERWRITE_DEFAULT: f64 = 0.05;
+const REMOVE_DEFAULT: f64 = 0.01;
 /// Longest value: both processes hold some whole.
 const VALUE_BYTES_MAX: u32 = 256 << 20;
 
@@ -133,13 +164,12 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict, Failure> {
         return Err(Failure::new("--dir keeps one cache, so it goes with one trace"));
     }
     let mut reports = Vec::new();
-    let mut out = std::io::stdout().lock();
     let sources: Vec<Option<&Path>> = match args.generate {
         Some(_) => vec![None],
         None => args.traces.iter().map(|path| Some(path.as_path())).collect(),
     };
     for source in sources {
-        let (name, workload) = load(args, source)?;
+        let subject = load(args, source)?;
         let plan = Plan {
             dir: args.dir.clone(),
             memory_bytes: args.memory,
@@ -148,51 +178,75 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Verdict, Failure> {
             config: config(args)?,
             lane_count: usize::from(args.threads),
             restart: args.restart.map(|how| (how, args.restart_at)),
+            is_quiet: args.quiet,
         };
-        let outcome = run::run(&plan, &workload).map_err(|failure| Failure::new(format!("{name}: {failure}")))?;
-        let report = Report::new(name, args, &plan, &workload, outcome);
+        let name = &subject.name;
+        let outcome =
+            run::run(&plan, &subject.workload).map_err(|failure| Failure::new(format!("{name}: {failure}")))?;
+        let report = Report::new(subject, args, &plan, outcome);
         if !args.json {
-            write!(out, "{}{report}", if reports.is_empty() { "" } else { "\n" })?;
-            out.flush()?;
+            output::text(format_args!("{}{report}", if reports.is_empty() { "" } else { "\n" }))?;
         }
         reports.push(report);
     }
     if args.json {
-        let written = match &reports[..] {
-            [report] => serde_json::to_writer_pretty(&mut out, report),
-            all => serde_json::to_writer_pretty(&mut out, &serde_json::json!({ "runs": all })),
-        };
-        written.map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
+        match &reports[..] {
+            [report] => output::json(report)?,
+            all => output::json(&serde_json::json!({ "runs": all }))?,
+        }
     }
     Ok(if reports.iter().all(Report::is_good) { Verdict::Good } else { Verdict::Damage })
 }
 
-/// The requests of a trace file, or of the generator.
-fn load(args: &ReplayArgs, trace: Option<&Path>) -> Result<(String, Workload), Failure> {
+/// The requests of a trace, or of the generator.
+fn load(args: &ReplayArgs, trace: Option<&Path>) -> Result<Subject, Failure> {
     let limit = args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let (name, accesses, is_unit) = match (trace, &args.generate) {
+    let (name, accesses, is_unit, names_deeds, origin) = match (trace, &args.generate) {
         (Some(path), _) => {
-            let accesses = trace::read(path, limit)?;
-            let is_unit = accesses.iter().all(|access| access.size_bytes == 1);
-            let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-            (file.strip_suffix(".trace.zst").unwrap_or(&file).to_owned(), accesses, is_unit)
+            // One more than can be replayed is enough to say so.
+            let limit = limit.min(REQUESTS_MAX + 1);
+            let reading = Reading { format: args.format, limit, bad_lines_max: args.skip_bad };
+            let progress = Progress::new(None, args.quiet);
+            progress.phase("reading");
+            let trace = trace::read(path, &reading, &mut |count| progress.set(count as u64))?;
+            let is_unit = trace.is_unit();
+            (name_of(path), trace.accesses, is_unit, trace.names_deeds, Some(trace.origin))
         }
-        (None, Some(spec)) => (spec.name().to_owned(), spec.draw(args.seed, limit), spec.is_unit()),
+        (None, Some(spec)) => (spec.name().to_owned(), spec.draw(args.seed, limit), spec.is_unit(), false, None),
         (None, None) => return Err(Failure::new("there is neither a trace nor --generate")),
     };
     let value_bytes = match args.value_bytes {
         Some(bytes) => Some(u32::try_from(bytes).unwrap_or(u32::MAX)),
         None => is_unit.then_some(VALUE_BYTES_DEFAULT),
     };
-    let shares = Shares { overwrite: args.overwrite, remove: args.remove, seed: args.seed };
+    let (overwrite, remove) = if names_deeds { (0.0, 0.0) } else { (OVERWRITE_DEFAULT, REMOVE_DEFAULT) };
+    let shares = Shares {
+        overwrite: args.overwrite.unwrap_or(overwrite),
+        remove: args.remove.unwrap_or(remove),
+        seed: args.seed,
+    };
     let workload =
         Workload::new(&accesses, value_bytes, shares).map_err(|failure| Failure::new(format!("{name}: {failure}")))?;
     if workload.size_max_bytes() > VALUE_BYTES_MAX {
         let longest = workload.size_max_bytes();
         return Err(Failure::new(format!(
-            "{name}: a value of {longest} bytes is longer than replay holds ({VALUE_BYTES_MAX})"
+            "{name}: a value of {longest} bytes is longer than replay holds ({VALUE_BYTES_MAX}); \
+             --value-bytes replaces all lengths"
         )));
     }
-    Ok((name, workload))
+    Ok(Subject { name, workload, shares, origin })
+}
+
+/// What a trace is called in the report: its file, without what only says how it is written.
+fn name_of(path: &Path) -> String {
+    if trace::is_stdin(path) {
+        return "stdin".into();
+    }
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let bare = [".zst", ".gz"].iter().find_map(|suffix| file.strip_suffix(suffix)).unwrap_or(&file);
+    [".trace", ".csv", ".monitor", ".redis"]
+        .iter()
+        .find_map(|suffix| bare.strip_suffix(suffix))
+        .unwrap_or(bare)
+        .to_owned()
 }

@@ -244,12 +244,13 @@ enum Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::trace::Access;
+    use crate::replay::trace::{Access, Deed};
     use crate::replay::workload::Shares;
 
     /// Twenty thousand requests of three keys, whose operations the tests look up.
     fn workload(size_bytes: u32) -> Workload {
-        let accesses: Vec<Access> = (0..20_000).map(|n| Access { key: n % 3, size_bytes }).collect();
+        let accesses: Vec<Access> =
+            (0..20_000).map(|n| Access { key: n % 3, size_bytes, deed: Deed::Unsaid }).collect();
         Workload::new(&accesses, None, Shares { overwrite: 0.4, remove: 0.3, seed: 7 }).unwrap()
     }
 

@@ -2,17 +2,15 @@
 //!
 //! Knows: lanes, requests, the oracle. Does not know: which stretches make an experiment; that is run.rs.
 
-use std::io::Write;
-use std::io::{IsTerminal, stderr};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::failure::Failure;
 use crate::replay::oracle::{Covered, Oracle, Violations};
+use crate::replay::progress::Progress;
 use crate::replay::protocol::{Ask, Request, Response};
 use crate::replay::session::Session;
 use crate::replay::workload::{Operation, Workload, version_of};
 use crate::stopwatch::Stopwatch;
-use crate::units::show_count;
 
 /// What became of the requests, summed over lanes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,18 +72,18 @@ const HIT: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Player<'w> {
     workload: &'w Workload,
-    label: &'static str,
+    progress: &'w Progress,
     oracles: Vec<Oracle<'w>>,
     answers: Vec<AtomicU8>,
     tally: Tally,
 }
 
 impl<'w> Player<'w> {
-    /// A player for an empty cache. `label` names it in progress lines.
-    pub(crate) fn new(workload: &'w Workload, lane_count: usize, label: &'static str) -> Player<'w> {
+    /// A player for an empty cache.
+    pub(crate) fn new(workload: &'w Workload, lane_count: usize, progress: &'w Progress) -> Player<'w> {
         let oracles = (0..lane_count).map(|_| Oracle::new(workload)).collect();
         let answers = (0..workload.request_count()).map(|_| AtomicU8::new(NO_ANSWER)).collect();
-        Player { workload, label, oracles, answers, tally: Tally::default() }
+        Player { workload, progress, oracles, answers, tally: Tally::default() }
     }
 
     /// The start of the workload.
@@ -124,13 +122,11 @@ impl<'w> Player<'w> {
             };
             lanes.push((asks, judge));
         }
-        let total: u64 =
-            from.iter().zip(until).map(|(from, until)| u64::from(until.saturating_sub(*from))).max().unwrap_or(0);
-        let progress = Progress::new(self.label, total);
+        let done = self.progress.done();
         let watch = Stopwatch::start();
-        let pumped = session.pump(lanes, || progress.show(answered.load(Ordering::Relaxed)));
+        let pumped = session.pump(lanes, || self.progress.set(done + answered.load(Ordering::Relaxed)));
         self.tally.traffic_ms += watch.ms();
-        progress.clear();
+        self.progress.set(done + answered.load(Ordering::Relaxed));
         for (tally, failed) in tallies {
             self.tally.add(&tally);
             kill_failure = kill_failure.or(failed);
@@ -279,35 +275,5 @@ fn judge(oracle: &mut Oracle<'_>, tally: &mut Tally, workload: &Workload, index:
         }
         // The session lets no other answer to traffic through.
         Response::Present | Response::Absent => NO_ANSWER,
-    }
-}
-
-/// A line on stderr that is written over, for people who wait.
-struct Progress {
-    label: &'static str,
-    total: u64,
-    watch: Stopwatch,
-    shown: bool,
-}
-
-impl Progress {
-    fn new(label: &'static str, total: u64) -> Progress {
-        Progress { label, total, watch: Stopwatch::start(), shown: stderr().is_terminal() }
-    }
-
-    fn show(&self, answered: u64) {
-        if self.shown {
-            let percent = answered * 100 / self.total.max(1);
-            let rate = answered as f64 / (self.watch.ms() / 1e3);
-            // Progress that cannot be shown is no reason to stop.
-            let (count, rate) = (show_count(answered), show_count(rate as u64));
-            let _ = write!(stderr(), "\r\x1b[K{}: {percent} %, {count} requests, {rate}/s", self.label);
-        }
-    }
-
-    fn clear(&self) {
-        if self.shown {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
     }
 }

@@ -6,20 +6,24 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::replay::ReplayArgs;
 use crate::replay::protocol::Level;
 use crate::replay::run::{How, Outcome, Plan, Restart};
-use crate::replay::workload::Workload;
+use crate::replay::trace::{Format, Origin};
+use crate::replay::{ReplayArgs, Subject};
 use crate::units::{show_bytes, show_count};
 
 /// What a process holds beside the cache's budget: stacks, the allocator's own, the moment's values.
 const MEMORY_SLACK_BYTES: u64 = 8 << 20;
 const BAR_LEN: usize = 32;
+/// Commands without a counterpart that are named on the page.
+const SKIPPED_SHOWN_MAX: usize = 4;
 
 /// The figures of one replay. `hit_ratio` counts gets alone; overwrites and removes do not hit.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     trace: String,
+    /// What came of reading the trace; of `--generate` nothing.
+    origin: Option<Origin>,
     requests: u64,
     keys: u32,
     gets: u64,
@@ -52,6 +56,8 @@ pub(crate) struct Report {
     overwrite: f64,
     remove: f64,
     value_max_bytes: u32,
+    /// Whether the trace says which requests write; `overwrite` and `remove` are shares of the others.
+    names_writes: bool,
     /// Promises that were not kept, in words; empty means exit code 0.
     violations: Vec<String>,
     /// The cache's own stats at the end.
@@ -94,11 +100,13 @@ struct RestartReport {
 
 impl Report {
     /// The figures of an outcome.
-    pub(crate) fn new(trace: String, args: &ReplayArgs, plan: &Plan, workload: &Workload, outcome: Outcome) -> Report {
+    pub(crate) fn new(subject: Subject, args: &ReplayArgs, plan: &Plan, outcome: Outcome) -> Report {
+        let Subject { name, workload, shares, origin } = subject;
         let Outcome { tally, violations, counters, peak_anonymous_bytes, peak_disk_bytes, restart, parts, stats } =
             outcome;
         let mut report = Report {
-            trace,
+            trace: name,
+            origin,
             requests: tally.requests,
             keys: workload.key_count(),
             gets: tally.gets,
@@ -128,8 +136,9 @@ impl Report {
             seed: args.seed,
             threads: plan.lane_count,
             durability: plan.durability,
-            overwrite: args.overwrite,
-            remove: args.remove,
+            overwrite: shares.overwrite,
+            remove: shares.remove,
+            names_writes: workload.says_deeds(),
             value_max_bytes: workload.size_max_bytes(),
             violations: violations.examples,
             stats,
@@ -236,21 +245,65 @@ impl fmt::Display for Report {
         };
         writeln!(
             f,
-            "  {} requests for {} keys, values up to {}; {:.0} % overwrite, {:.0} % remove; {durability}, {}, seed {}",
-            show_count(self.requests),
-            show_count(u64::from(self.keys)),
+            "  {} for {}, values up to {}; {}; {durability}, {}, seed {}",
+            many(self.requests, "request"),
+            many(u64::from(self.keys), "key"),
             show_bytes(u64::from(self.value_max_bytes)),
-            self.overwrite * 100.0,
-            self.remove * 100.0,
+            self.writes(),
             if self.threads == 1 { "1 thread".into() } else { format!("{} threads", self.threads) },
             self.seed,
         )?;
+        if let Some(origin) = &self.origin {
+            fmt_origin(origin, f)?;
+        }
         match &self.restart {
             Some(restart) => restart.fmt_page(f)?,
             None => self.fmt_parts(f)?,
         }
         self.fmt_budgets(f)?;
         self.fmt_answers(f)
+    }
+}
+
+impl Report {
+    /// Where the writes come from.
+    fn writes(&self) -> String {
+        let shares = format!("{:.0} % overwrite, {:.0} % remove", self.overwrite * 100.0, self.remove * 100.0);
+        match (self.names_writes, self.overwrite + self.remove > 0.0) {
+            (false, _) => shares,
+            (true, false) => "writes as in the trace".into(),
+            (true, true) => format!("writes as in the trace, and of its reads {shares}"),
+        }
+    }
+}
+
+/// So many of what.
+fn many(count: u64, what: &str) -> String {
+    format!("{} {what}{}", show_count(count), if count == 1 { "" } else { "s" })
+}
+
+/// What a text trace held beside requests; nothing where nothing needs to be said.
+fn fmt_origin(origin: &Origin, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if origin.format == Format::Records {
+        return Ok(());
+    }
+    write!(f, "  {}", many(origin.lines, "line"))?;
+    let skipped: u64 = origin.skipped.values().sum();
+    if skipped > 0 {
+        let mut names: Vec<(&String, &u64)> = origin.skipped.iter().collect();
+        names.sort_by(|a, b| b.1.cmp(a.1));
+        let shown: Vec<String> = names
+            .iter()
+            .take(SKIPPED_SHOWN_MAX)
+            .map(|(name, count)| format!("{name} {}", show_count(**count)))
+            .collect();
+        let dots = if names.len() > SKIPPED_SHOWN_MAX { ", …" } else { "" };
+        write!(f, "; {} skipped ({}{dots})", many(skipped, "command"), shown.join(", "))?;
+    }
+    writeln!(f)?;
+    match &origin.first_bad {
+        Some(first) => writeln!(f, "  {} left out; {first}", many(origin.bad_lines, "bad line")),
+        None => Ok(()),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::replay::counters::{dropped, number};
 use crate::replay::oracle::{Covered, Violations};
 use crate::replay::place::Place;
 use crate::replay::player::{Player, Positions, Reached, Tally};
+use crate::replay::progress::Progress;
 use crate::replay::protocol::{Level, Settings, State};
 use crate::replay::session::{Opened, Session};
 use crate::replay::stopped::Stopped;
@@ -49,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) config: emberlog::Config,
     pub(crate) lane_count: usize,
     pub(crate) restart: Option<(How, f64)>,
+    /// No bar, also on a terminal.
+    pub(crate) is_quiet: bool,
 }
 
 /// What came out.
@@ -105,9 +108,12 @@ pub(crate) struct Restart {
 /// Runs the plan.
 pub(crate) fn run(plan: &Plan, workload: &Workload) -> Result<Outcome, Failure> {
     let place = Place::new(plan.dir.as_deref())?;
-    let mut run = Run::new(plan, workload, "run");
+    let request_count = workload.request_count();
+    let progress = Progress::new(Some(u64::from(request_count)), plan.is_quiet);
+    let mut run = Run::new(plan, workload, &progress);
     let end = vec![workload.request_count(); plan.lane_count];
     let Some((how, fraction)) = plan.restart else {
+        progress.phase("run");
         let (mut session, _) = run.open(&place.dir, 0)?;
         let start = run.player.start();
         run.play(&mut session, &start, &end)?;
@@ -116,21 +122,23 @@ pub(crate) fn run(plan: &Plan, workload: &Workload) -> Result<Outcome, Failure> 
         let parts = slices(&run.player, &start, &end, PART_COUNT);
         return Ok(run.outcome(stats, None, parts));
     };
-    let request_count = workload.request_count();
     let at = ((f64::from(request_count) * fraction) as u32).clamp(1, request_count.saturating_sub(1).max(1));
+    progress.expect(all_requests(request_count, at));
+    progress.phase("before");
     let stopped = match how {
         How::Kill => run.until_kill(&place.dir, at)?,
         How::Close => run.until_close(&place.dir, at)?,
     };
     let positions = stopped.reached.acknowledged.clone();
     let at_request = positions.iter().copied().max().unwrap_or(0);
-    let window_requests =
-        WINDOW_MAX.min(request_count / 10).max(1).min(request_count - at_request.min(request_count - 1));
+    let window_requests = window(request_count, at_request);
     let before: Positions =
         vec![positions.iter().copied().min().unwrap_or(0).saturating_sub(window_requests); plan.lane_count];
     let after: Positions = vec![at_request.saturating_add(window_requests).min(request_count); plan.lane_count];
 
     let first = at_request.min(request_count - 1);
+    progress.expect(all_requests(request_count, at_request));
+    progress.phase("after");
     let (mut session, opened) = run.open(&place.dir, first)?;
     let found = run.player.read_all(&mut session)?;
     run.baseline = session.look()?.stats;
@@ -138,9 +146,11 @@ pub(crate) fn run(plan: &Plan, workload: &Workload) -> Result<Outcome, Failure> 
     run.look(&mut session)?;
     let stats = run.close(session)?;
 
-    let control = Control::run(plan, workload, &place, how, &positions, &after)?;
+    progress.phase("control");
+    let control = Control::run(plan, workload, &place, &progress, how, &positions, &after)?;
+    progress.phase("cold start");
     let cold_place = Place::beside(&place)?;
-    let mut cold = Run::new(plan, workload, "cold start");
+    let mut cold = Run::new(plan, workload, &progress);
     let (mut session, _) = cold.open(&cold_place.dir, first)?;
     cold.play(&mut session, &positions, &after)?;
     cold.close(session)?;
@@ -176,6 +186,17 @@ pub(crate) fn run(plan: &Plan, workload: &Workload) -> Result<Outcome, Failure> 
     Ok(outcome)
 }
 
+/// Requests behind a restart there that are compared.
+fn window(request_count: u32, at_request: u32) -> u32 {
+    WINDOW_MAX.min(request_count / 10).max(1).min(request_count - at_request.min(request_count - 1))
+}
+
+/// Requests of the run, its control and the cold start together.
+fn all_requests(request_count: u32, at_request: u32) -> u64 {
+    let window = u64::from(window(request_count, at_request));
+    u64::from(request_count) + u64::from(at_request) + 2 * window
+}
+
 /// One cache directory being driven through its processes.
 struct Run<'a> {
     plan: &'a Plan,
@@ -189,11 +210,11 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, workload: &'a Workload, label: &'static str) -> Run<'a> {
+    fn new(plan: &'a Plan, workload: &'a Workload, progress: &'a Progress) -> Run<'a> {
         Run {
             plan,
             workload,
-            player: Player::new(workload, plan.lane_count, label),
+            player: Player::new(workload, plan.lane_count, progress),
             counters: Counters::default(),
             baseline: serde_json::Value::Null,
             peak_anonymous_bytes: 0,
@@ -304,12 +325,13 @@ impl<'a> Control<'a> {
         plan: &'a Plan,
         workload: &'a Workload,
         place: &Place,
+        progress: &'a Progress,
         how: How,
         restart: &[u32],
         until: &[u32],
     ) -> Result<Control<'a>, Failure> {
         let place = Place::beside(place)?;
-        let mut run = Run::new(plan, workload, "control");
+        let mut run = Run::new(plan, workload, progress);
         let (mut session, _) = run.open(&place.dir, 0)?;
         let start = run.player.start();
         run.play(&mut session, &start, restart)?;

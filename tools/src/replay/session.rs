@@ -68,7 +68,7 @@ impl Session {
             .map_err(|error| Failure::new(format!("cannot make the socket {}: {error}", socket.display())))?;
         let mut command = Command::new(std::env::current_exe()?);
         command
-            .arg("replay-child")
+            .arg(crate::replay::CHILD_COMMAND)
             .arg("--socket")
             .arg(&socket)
             .args(["--lanes", &lane_count.to_string()])

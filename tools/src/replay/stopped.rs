@@ -56,13 +56,14 @@ impl Stopped {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::trace::Access;
+    use crate::replay::trace::{Access, Deed};
     use crate::replay::workload::Shares;
 
     #[test]
     fn a_key_is_lost_if_it_is_gone_or_older_and_was_there_with_nothing_in_flight() {
         // Keys 0 to 5, twice; the second round overwrites the first.
-        let accesses: Vec<Access> = (0..12).map(|n| Access { key: n % 6, size_bytes: 100 }).collect();
+        let accesses: Vec<Access> =
+            (0..12).map(|n| Access { key: n % 6, size_bytes: 100, deed: Deed::Unsaid }).collect();
         let workload = Workload::new(&accesses, None, Shares { overwrite: 1.0, remove: 0.0, seed: 1 }).unwrap();
         let stopped = Stopped {
             // Request 11, of key 5, was in flight.

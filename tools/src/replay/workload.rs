@@ -5,11 +5,14 @@
 //! Invariants
 //!  I-WL-1  Everything about request i follows from the accesses, the seed and i; so the run, its control and the oracle agree.
 //!  I-WL-2  Request i may write version i + 1 of its key and no other; later versions of a key are greater.
+//!
+//! A length that a trace leaves out is that of the key's value as last written before, else as first written later,
+//! else the default.
 
 use std::collections::HashMap;
 
 use crate::failure::Failure;
-use crate::replay::trace::Access;
+use crate::replay::trace::{Access, Deed, SIZE_UNSAID};
 use crate::replay::value::mix;
 
 /// What a request does.
@@ -34,7 +37,7 @@ pub(crate) struct Shares {
     pub(crate) seed: u64,
 }
 
-/// The requests of a run, held in memory: 12 bytes each.
+/// The requests of a run, held in memory: 12 bytes each, and one more where the trace says what they do.
 #[derive(Debug)]
 pub(crate) struct Workload {
     key_ids: Vec<u32>,
@@ -42,11 +45,19 @@ pub(crate) struct Workload {
     /// The request before this one of the same key.
     previous: Vec<u32>,
     keys: Vec<u64>,
+    /// What the trace has each request do; none: it does not say.
+    deeds: Option<Vec<Deed>>,
     remove_below: u64,
     overwrite_below: u64,
     seed: u64,
     size_max_bytes: u32,
 }
+
+/// Value length where nothing names one.
+pub(crate) const VALUE_BYTES_DEFAULT: u32 = 128;
+
+/// Requests of a run, at most: their indices have 32 bits, and one is taken.
+pub(crate) const REQUESTS_MAX: usize = NONE as usize - 1;
 
 /// No such request.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -57,8 +68,10 @@ impl Workload {
         if accesses.is_empty() {
             return Err(Failure::new("there is no request to replay"));
         }
-        if accesses.len() >= NONE as usize {
-            return Err(Failure::new(format!("at most {} requests can be replayed in one run; use --limit", NONE - 1)));
+        if accesses.len() > REQUESTS_MAX {
+            return Err(Failure::new(format!(
+                "at most {REQUESTS_MAX} requests can be replayed in one run; use --limit"
+            )));
         }
         if shares.overwrite + shares.remove > 1.0 {
             return Err(Failure::new("--overwrite and --remove together are more than every request"));
@@ -77,12 +90,27 @@ impl Workload {
             key_ids.push(id);
             previous.push(std::mem::replace(&mut newest[id as usize], index as u32));
         }
-        let sizes_bytes: Vec<u32> = accesses.iter().map(|access| value_bytes.unwrap_or(access.size_bytes)).collect();
+        let sizes_bytes = match value_bytes {
+            Some(bytes) => vec![bytes; accesses.len()],
+            None => lengths(accesses, &key_ids, keys.len()),
+        };
+        let says_deeds = accesses.iter().any(|access| access.deed != Deed::Unsaid);
+        let deeds = says_deeds.then(|| accesses.iter().map(|access| access.deed).collect());
         let size_max_bytes = sizes_bytes.iter().copied().max().unwrap_or(0);
         let remove_below = threshold(shares.remove);
         let overwrite_below = threshold(shares.remove + shares.overwrite);
         let seed = mix(shares.seed ^ 0x6f70_6572);
-        Ok(Workload { key_ids, sizes_bytes, previous, keys, remove_below, overwrite_below, seed, size_max_bytes })
+        Ok(Workload {
+            key_ids,
+            sizes_bytes,
+            previous,
+            keys,
+            deeds,
+            remove_below,
+            overwrite_below,
+            seed,
+            size_max_bytes,
+        })
     }
 
     /// How many requests there are.
@@ -115,13 +143,23 @@ impl Workload {
         self.size_max_bytes
     }
 
+    /// Whether the trace says which requests write.
+    pub(crate) fn says_deeds(&self) -> bool {
+        self.deeds.is_some()
+    }
+
     /// The request before `index` of the same key, or [`NONE`].
     pub(crate) fn previous(&self, index: u32) -> u32 {
         self.previous[index as usize]
     }
 
-    /// What request `index` does.
+    /// What request `index` does. The shares of writes are drawn from what the trace does not have written.
     pub(crate) fn operation(&self, index: u32) -> Operation {
+        match self.deeds.as_ref().map_or(Deed::Unsaid, |deeds| deeds[index as usize]) {
+            Deed::Insert => return Operation::Overwrite,
+            Deed::Remove => return Operation::Remove,
+            Deed::Unsaid | Deed::Read => {}
+        }
         let draw = mix(self.seed.wrapping_add(u64::from(index))) >> 1;
         if draw < self.remove_below {
             Operation::Remove
@@ -143,6 +181,25 @@ pub(crate) fn version_of(index: u32) -> u64 {
     u64::from(index) + 1
 }
 
+/// The length of each request's value, where some are left out.
+fn lengths(accesses: &[Access], key_ids: &[u32], key_count: usize) -> Vec<u32> {
+    let mut newest = vec![SIZE_UNSAID; key_count];
+    for (access, id) in accesses.iter().zip(key_ids) {
+        let first = &mut newest[*id as usize];
+        if *first == SIZE_UNSAID {
+            *first = access.size_bytes;
+        }
+    }
+    let length = |(access, id): (&Access, &u32)| {
+        let newest = &mut newest[*id as usize];
+        if access.size_bytes != SIZE_UNSAID {
+            *newest = access.size_bytes;
+        }
+        if *newest == SIZE_UNSAID { VALUE_BYTES_DEFAULT } else { *newest }
+    };
+    accesses.iter().zip(key_ids).map(length).collect()
+}
+
 /// The share, out of 2^63.
 fn threshold(share: f64) -> u64 {
     (share.min(1.0) * (1u64 << 63) as f64) as u64
@@ -153,7 +210,7 @@ mod tests {
     use super::*;
 
     fn accesses(keys: &[u64]) -> Vec<Access> {
-        keys.iter().map(|key| Access { key: *key, size_bytes: *key as u32 }).collect()
+        keys.iter().map(|key| Access { key: *key, size_bytes: *key as u32, deed: Deed::Unsaid }).collect()
     }
 
     const READS: Shares = Shares { overwrite: 0.0, remove: 0.0, seed: 1 };
@@ -180,6 +237,30 @@ mod tests {
         assert!((880..1_120).contains(&count(Operation::Remove)), "{}", count(Operation::Remove));
         let all = workload(Shares { overwrite: 0.0, remove: 1.0, seed: 1 });
         assert!((0..100_000).all(|index| all.operation(index) == Operation::Remove));
+    }
+
+    #[test]
+    fn what_a_trace_has_written_is_written_and_shares_apply_to_the_rest() {
+        let deeds = [Deed::Read, Deed::Insert, Deed::Remove].repeat(100);
+        let accesses: Vec<Access> = deeds.iter().map(|deed| Access { key: 1, size_bytes: 9, deed: *deed }).collect();
+        let workload = |shares| Workload::new(&accesses, None, shares).unwrap();
+        let as_said = [Operation::Get, Operation::Overwrite, Operation::Remove].repeat(100);
+        let operations = |workload: &Workload| (0..300).map(|n| workload.operation(n)).collect::<Vec<_>>();
+        assert_eq!(operations(&workload(READS)), as_said);
+        let overwritten = operations(&workload(Shares { overwrite: 1.0, ..READS }));
+        assert_eq!(overwritten, [Operation::Overwrite, Operation::Overwrite, Operation::Remove].repeat(100));
+    }
+
+    #[test]
+    fn lengths_that_are_left_out_are_those_of_the_keys_own_values() {
+        let access = |key, size_bytes| Access { key, size_bytes, deed: Deed::Read };
+        let unsaid = SIZE_UNSAID;
+        let accesses = [(1, unsaid), (1, 50), (1, unsaid), (1, 60), (1, unsaid), (2, unsaid)];
+        let accesses = accesses.map(|(key, size_bytes)| access(key, size_bytes));
+        let sizes = |workload: &Workload| (0..6).map(|n| workload.size_bytes(n)).collect::<Vec<_>>();
+        let workload = Workload::new(&accesses, None, READS).unwrap();
+        assert_eq!(sizes(&workload), [50, 50, 50, 60, 60, VALUE_BYTES_DEFAULT]);
+        assert_eq!(sizes(&Workload::new(&accesses, Some(7), READS).unwrap()), [7; 6]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use emberlog::format::{DecodeError, Fault};
 use emberlog::recovery::survey::{Finding, SegmentSurvey, Survey};
 use serde::Serialize;
 
+use super::TEMPORARY_FILE;
 use crate::units::show_count;
 
 /// Most that is kept one by one; more is only counted.
@@ -200,10 +201,35 @@ impl DamageList {
         }
     }
 
-    /// Drops ends of the log that are only half written.
-    pub(crate) fn forget_torn(&mut self) {
+    /// Drops what a living writer is at: ends of the log that are half written, the spare, files that are not
+    /// finished yet.
+    pub(crate) fn forget_underway(&mut self) {
         let listed = self.items.len();
-        self.items.retain(|item| !matches!(item.verdict.label, "V-CUT" | "V-TORN"));
+        self.items.retain(|item| {
+            !matches!(item.verdict.label, "V-CUT" | "V-TORN" | "S-SPARE") && item.structure != TEMPORARY_FILE
+        });
         self.count -= (listed - self.items.len()) as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_living_writer_is_at_is_no_note_and_other_leftovers_are() {
+        let mut notes = DamageList::default();
+        for (structure, label) in [
+            ("batch header", "V-TORN"),
+            ("record", "V-CUT"),
+            ("segment", "S-SPARE"),
+            (TEMPORARY_FILE, "none"),
+            ("segment", "S-STALE"),
+        ] {
+            notes.push(Damage::said("file", 0, (structure, "this", "that"), Verdict { label, sentence: "" }));
+        }
+        notes.forget_underway();
+        let labels: Vec<&str> = notes.items().iter().map(|item| item.verdict.label).collect();
+        assert_eq!((labels, notes.count()), (vec!["S-STALE"], 1));
     }
 }

@@ -27,6 +27,8 @@ pub(crate) use holder::Holder;
 pub(crate) use live::{Live, Place, Share};
 pub(crate) use view::View;
 
+/// What damage lists call a file that was never finished.
+const TEMPORARY_FILE: &str = "temporary file";
 /// How often a store that changes is read again before the last reading stands, with what all of them agree on.
 const PASSES_MAX: usize = 4;
 /// How often it is tried again when a reading fails because the store changed.
@@ -74,6 +76,11 @@ impl Store {
         self.path.display().to_string()
     }
 
+    /// A failure that says which directory it is about.
+    pub(crate) fn blame(&self, failure: &Failure) -> Failure {
+        Failure::new(format!("{}: {failure}", self.path.display()))
+    }
+
     /// The directory as it is now.
     pub(crate) fn view(&self) -> Result<View<'_>, Failure> {
         Ok(View::new(&self.disk)?)
@@ -94,7 +101,7 @@ impl Store {
                     failures += 1;
                     continue;
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(self.blame(&failure)),
             };
             if let Some((damage, notes)) = agreed.take() {
                 pass.damage.keep_common(&damage);
@@ -104,8 +111,8 @@ impl Store {
             let undisturbed = !changed && holder.is_none();
             if undisturbed || pass.damage.is_empty() || passes == PASSES_MAX {
                 if holder.is_some() {
-                    // What the writer is at stands half written for a moment.
-                    pass.notes.forget_torn();
+                    // What the writer is at stands half written for a moment; what it prepares is no leftover.
+                    pass.notes.forget_underway();
                 }
                 return Ok(Settled { pass, holder, changed });
             }
@@ -136,7 +143,7 @@ pub(crate) fn survey(view: &View, visitor: &mut dyn Visitor) -> Result<Pass<Surv
         notes.push(Damage::said(&segment.file, segment.file_len, what, Verdict::of("S-SPARE")));
     }
     for name in &survey.temporaries {
-        let what = ("temporary file", "a finished file", "one that was never finished");
+        let what = (TEMPORARY_FILE, "a finished file", "one that was never finished");
         notes.push(Damage::said(name, 0, what, Verdict::none("it is removed")));
     }
     Ok(Pass { value: survey, damage, notes })

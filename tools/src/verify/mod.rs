@@ -8,7 +8,6 @@ mod footers;
 mod page;
 mod sealed;
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -18,12 +17,12 @@ use emberlog::recovery::survey::Visitor;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::output;
 use crate::store::{self, Damage, DamageList, Holder, Pass, Store, View};
 use crate::verdict::Verdict;
 
 /// What the command can be told.
 #[derive(Debug, Args)]
-#[command(after_help = "The keys of --json are documented in tools/README.md and stay as they are.")]
 pub(crate) struct VerifyArgs {
     /// The store's directory
     dir: PathBuf,
@@ -80,14 +79,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Verdict, Failure> {
         foreign,
         totals,
     };
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
-        out.write_all(b"\n")?;
-    } else {
-        write!(out, "{report}")?;
-    }
-    out.flush()?;
+    output::report(&report, args.json)?;
     Ok(if report.sound { Verdict::Good } else { Verdict::Damage })
 }
 
