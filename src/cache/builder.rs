@@ -190,8 +190,8 @@ impl Builder {
         self
     }
 
-    /// Length of a segment file, 64 KiB to 1 GiB, rounded down to 4 KiB. Default: the disk budget / 128, within 1 MiB to 1 GiB (less for
-    /// budgets under 8 MiB).
+    /// Length of a segment file, 64 KiB to 1 GiB, rounded down to 4 KiB. Default: the disk budget / 128, at least 1 MiB; for
+    /// budgets under 32 MiB that / 32. It bounds the size of an entry on disk.
     pub fn segment_len_bytes(mut self, bytes: u64) -> Self {
         self.config.segment_len_bytes = Some(bytes);
         self

@@ -146,8 +146,9 @@ fn record_len(entry_bytes: u64) -> u64 {
 pub(super) fn segment_len_bytes(config: &Config) -> u64 {
     let (min, max, step) = (u64::from(LEN_BYTES_MIN), u64::from(LEN_BYTES_MAX), u64::from(LEN_BYTES_STEP));
     let disk_bytes = config.disk_bytes;
-    let default =
-        if disk_bytes < 8 << 20 { (disk_bytes / 8).clamp(min, max) } else { (disk_bytes / 128).clamp(1 << 20, max) };
+    // What a segment is to the budget is what the log cannot use: the spare, the room kept ahead of need, the active one half full. So a small disk has
+    // short ones, down to where a file's own overhead counts.
+    let default = (disk_bytes / 32).min(1 << 20).max(disk_bytes / 128).clamp(min, max);
     config.segment_len_bytes.unwrap_or(default) / step * step
 }
 
