@@ -1,0 +1,101 @@
+//! What the run has to show, as sentences with the figures of this run, each kept or broken.
+
+use emberlog::units::show_bytes;
+
+use crate::load::Outcome;
+use crate::page::show_ns;
+use crate::seconds::{Outage, Second};
+use crate::supervisor::Options;
+use crate::trial::Trial;
+
+/// How much lower the first second's hit ratio may be than the last one's.
+const LOSS_MAX: f64 = 0.02;
+
+/// A sentence, and whether it is true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Promise {
+    pub(crate) text: String,
+    pub(crate) kept: bool,
+}
+
+/// A trial with its seconds.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) trial: Trial,
+    pub(crate) seconds: Vec<Second>,
+    pub(crate) outage: Outage,
+}
+
+impl Judged {
+    /// The second with this number.
+    pub(crate) fn second(&self, number: i64) -> &Second {
+        self.seconds.iter().find(|second| second.number == number).expect("there is one on each side at least")
+    }
+
+    fn wrong_count(&self) -> usize {
+        self.trial.samples.iter().filter(|sample| sample.outcome == Outcome::Wrong).count()
+    }
+}
+
+/// Judges the two trials.
+pub(crate) fn judge(options: &Options, warm: &Judged, control: &Judged) -> Vec<Promise> {
+    let (last, first) = (warm.second(-1), warm.second(1));
+    let (control_last, control_first) = (control.second(-1), control.second(1));
+    let peaks = &warm.trial.peaks;
+    let memory_peak_bytes = peaks.held_bytes.max(control.trial.peaks.held_bytes);
+    let disk_peak_bytes = peaks.allocated_bytes.max(peaks.used_bytes);
+    let answer_count = |judged: &Judged| judged.trial.samples.iter().filter(|sample| sample.outcome.is_answer()).count();
+    let wrong_count = warm.wrong_count() + control.wrong_count();
+    let right_count = answer_count(warm) + answer_count(control);
+    vec![
+        Promise {
+            text: format!(
+                "warm: hit ratio {} in the last second before SIGKILL, {} in the first after it (at most {LOSS_MAX} less)",
+                percent(last.hit_ratio),
+                percent(first.hit_ratio)
+            ),
+            kept: last.hit_ratio - first.hit_ratio <= LOSS_MAX && last.hit_ratio > 0.0,
+        },
+        Promise {
+            text: format!(
+                "without the disk tier: {} before, {} after (under half)",
+                percent(control_last.hit_ratio),
+                percent(control_first.hit_ratio)
+            ),
+            kept: control_first.hit_ratio < control_last.hit_ratio / 2.0,
+        },
+        Promise {
+            text: format!(
+                "p99 of that first second: {} warm, {} without ({:.0} times; at least twice)",
+                show_ns(first.p99_ns),
+                show_ns(control_first.p99_ns),
+                ratio(control_first.p99_ns, first.p99_ns)
+            ),
+            kept: ratio(control_first.p99_ns, first.p99_ns) >= 2.0,
+        },
+        Promise {
+            text: format!(
+                "budgets: memory at most {} of {}, disk at most {} of {}",
+                show_bytes(memory_peak_bytes),
+                show_bytes(options.memory_bytes),
+                show_bytes(disk_peak_bytes),
+                show_bytes(options.disk_bytes)
+            ),
+            kept: memory_peak_bytes <= options.memory_bytes && disk_peak_bytes <= options.disk_bytes,
+        },
+        Promise {
+            text: format!("{right_count} answers right in every byte, {wrong_count} wrong"),
+            kept: wrong_count == 0 && right_count > 0,
+        },
+    ]
+}
+
+/// A share as people read it.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "latencies of seconds at most")]
+fn ratio(of: u64, to: u64) -> f64 {
+    of as f64 / to.max(1) as f64
+}
