@@ -6,12 +6,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock;
 use crate::failure::Failure;
 use crate::process::PARENT;
 
@@ -84,7 +87,11 @@ impl Household {
         let out = child.stdout.take().expect("its output is piped");
         let pid = child.id();
         inner.children.push(child);
-        Ok(Helper { pid, role: role.to_owned(), out: BufReader::new(out) })
+        let (tell, lines) = mpsc::channel();
+        // Ends with the child's output, or when nobody listens any more.
+        let ear = move || BufReader::new(out).lines().try_for_each(|line| tell.send(line)).unwrap_or_default();
+        std::thread::Builder::new().name(format!("ear-{role}")).spawn(ear).map_err(|error| fail(&error))?;
+        Ok(Helper { pid, role: role.to_owned(), lines })
     }
 
     /// SIGKILL; returns when the process is gone.
@@ -124,25 +131,40 @@ impl Drop for Household {
 pub(crate) struct Helper {
     pub(crate) pid: u32,
     role: String,
-    out: BufReader<ChildStdout>,
+    lines: Receiver<std::io::Result<String>>,
 }
 
 impl Helper {
-    /// What it says next. `None` at its end.
-    pub(crate) fn hear<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Failure> {
-        let mut line = String::new();
-        let fail = |error: &dyn std::fmt::Display| Failure::new(format_args!("cannot understand the {}", self.role), error);
-        match self.out.read_line(&mut line) {
-            Ok(0) => Ok(None),
-            Ok(_) => serde_json::from_str(&line).map(Some).map_err(|error| fail(&error)),
-            Err(error) => Err(fail(&error)),
+    /// What it says next, waited for until then.
+    pub(crate) fn hear<T: DeserializeOwned>(&self, until_ns: u64) -> Result<Heard<T>, Failure> {
+        let fail =
+            |error: &dyn std::fmt::Display| Failure::new(format_args!("cannot understand the {}", self.role), error);
+        match self.lines.recv_timeout(Duration::from_nanos(until_ns.saturating_sub(clock::now_ns()))) {
+            Ok(Ok(line)) => serde_json::from_str(&line).map(Heard::Said).map_err(|error| fail(&error)),
+            Ok(Err(error)) => Err(fail(&error)),
+            Err(RecvTimeoutError::Timeout) => Ok(Heard::Nothing),
+            Err(RecvTimeoutError::Disconnected) => Ok(Heard::End),
         }
     }
 
-    /// The same, from one that has to say something.
-    pub(crate) fn expect<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
-        self.hear()?.ok_or_else(|| Failure::new(format_args!("the {}", self.role), "ended without a word"))
+    /// The same, from one that has to say something by then.
+    pub(crate) fn expect<T: DeserializeOwned>(&self, until_ns: u64) -> Result<T, Failure> {
+        match self.hear(until_ns)? {
+            Heard::Said(said) => Ok(said),
+            Heard::Nothing => Err(Failure::new(format_args!("the {}", self.role), "takes too long")),
+            Heard::End => Err(Failure::new(format_args!("the {}", self.role), "ended without a word")),
+        }
     }
+}
+
+/// What was heard of a child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Heard<T> {
+    Said(T),
+    /// Not a word so far.
+    Nothing,
+    /// Its output is at its end.
+    End,
 }
 
 /// Makes a directory of the user's.

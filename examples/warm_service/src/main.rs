@@ -36,7 +36,9 @@ use options::Role;
 fn main() -> ExitCode {
     let done = options::role(lexopt::Parser::from_env()).and_then(|role| match role {
         Role::Help => {
-            std::io::stdout().write_all(options::HELP.as_bytes()).map_err(|error| Failure::new("cannot print", error))?;
+            std::io::stdout()
+                .write_all(options::HELP.as_bytes())
+                .map_err(|error| Failure::new("cannot print", error))?;
             Ok(true)
         }
         Role::Supervisor(options) => supervisor::run(&options),

@@ -17,11 +17,11 @@ Usage: warm_service [OPTIONS]
 
   --dir DIR        work in DIR and keep it; a second run finds the SQLite file filled and the cache warm
   --keep           keep the temporary directory
-  --rate N         requests a second [500]
+  --rate N         requests a second [600]
   --before S       seconds of load before the kill [7]
   --after S        seconds of load after it [8]
   --shops N        shops in the SQLite file, each with 110 reports [30]
-  --orders N       orders of each shop: what one report adds up [12000]
+  --orders N       orders of each shop: what one report adds up [18000]
   --memory-kib N   memory budget of the cache, in both runs [16384]
   --disk-kib N     disk budget, in the first run [131072]
   --skew X         exponent of Zipf's law [0.8]
@@ -53,10 +53,10 @@ impl Default for Options {
         Options {
             dir: None,
             keep: false,
-            rate_per_s: 500,
+            rate_per_s: 600,
             before_s: 7,
             after_s: 8,
-            shops: Shops { count: 30, order_count: 12_000 },
+            shops: Shops { count: 30, order_count: 18_000 },
             memory_bytes: 16 << 20,
             disk_bytes: 128 << 20,
             skew: 0.8,
@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn options_are_read_and_the_rest_stays_as_it_is() {
-        let Ok(Role::Supervisor(options)) = parse(&["--rate", "50", "--keep", "--skew=0.5", "--memory-kib", "2048"]) else {
+        let Ok(Role::Supervisor(options)) = parse(&["--rate", "50", "--keep", "--skew=0.5", "--memory-kib", "2048"])
+        else {
             panic!("these are good")
         };
         assert_eq!((options.rate_per_s, options.keep, options.memory_bytes), (50, true, 2 << 20));

@@ -49,7 +49,9 @@ pub(crate) fn fill(path: &Path, shops: Shops, mut done: impl FnMut(u32)) -> Resu
             done(shop + 1);
         }
     }
-    transaction.execute_batch(&format!("CREATE TABLE filled (mark INTEGER); INSERT INTO filled VALUES ({mark})")).map_err(fail)?;
+    transaction
+        .execute_batch(&format!("CREATE TABLE filled (mark INTEGER); INSERT INTO filled VALUES ({mark})"))
+        .map_err(fail)?;
     transaction.commit().map_err(fail)?;
     connection.close().map_err(|(_, error)| fail(error))?;
     fs::rename(&unfinished, path).map_err(|error| Failure::new("cannot name the finished file", error))

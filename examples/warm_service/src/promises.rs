@@ -1,6 +1,6 @@
 //! What the run has to show, as sentences with the figures of this run, each kept or broken.
 
-use emberlog::units::show_bytes;
+use emberlog::units::{show_bytes, show_count};
 
 use crate::load::Outcome;
 use crate::page::show_ns;
@@ -44,9 +44,10 @@ pub(crate) fn judge(options: &Options, warm: &Judged, control: &Judged) -> Vec<P
     let peaks = &warm.trial.peaks;
     let memory_peak_bytes = peaks.held_bytes.max(control.trial.peaks.held_bytes);
     let disk_peak_bytes = peaks.allocated_bytes.max(peaks.used_bytes);
-    let answer_count = |judged: &Judged| judged.trial.samples.iter().filter(|sample| sample.outcome.is_answer()).count();
-    let wrong_count = warm.wrong_count() + control.wrong_count();
-    let right_count = answer_count(warm) + answer_count(control);
+    let answer_count =
+        |judged: &Judged| judged.trial.samples.iter().filter(|sample| sample.outcome.is_answer()).count();
+    let wrong_count = (warm.wrong_count() + control.wrong_count()) as u64;
+    let right_count = (answer_count(warm) + answer_count(control)) as u64;
     vec![
         Promise {
             text: format!(
@@ -84,7 +85,11 @@ pub(crate) fn judge(options: &Options, warm: &Judged, control: &Judged) -> Vec<P
             kept: memory_peak_bytes <= options.memory_bytes && disk_peak_bytes <= options.disk_bytes,
         },
         Promise {
-            text: format!("{right_count} answers right in every byte, {wrong_count} wrong"),
+            text: format!(
+                "answers compared byte for byte: {} right, {} wrong",
+                show_count(right_count),
+                show_count(wrong_count)
+            ),
             kept: wrong_count == 0 && right_count > 0,
         },
     ]

@@ -4,7 +4,7 @@
 
 use crate::clock::SECOND_NS;
 use crate::load::{Outcome, Sample};
-use crate::trial::{Look, Trial};
+use crate::trial::{Counts, Look, Trial};
 
 /// One second.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +17,8 @@ pub(crate) struct Second {
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
     pub(crate) p999_ns: u64,
-    pub(crate) origin_query_count: f64,
+    /// What the service counted meanwhile.
+    pub(crate) counts: Counts,
     /// Requests without a right answer.
     pub(crate) lost_count: usize,
 }
@@ -26,9 +27,8 @@ pub(crate) struct Second {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outage {
     pub(crate) len_ns: u64,
-    /// Requests that were due meanwhile, and how many of them got an answer none the less.
-    pub(crate) due_count: usize,
-    pub(crate) answered_count: usize,
+    /// Requests that were due meanwhile and got no answer.
+    pub(crate) lost_count: usize,
     /// Requests that had been sent and were cut off.
     pub(crate) cut_off_count: usize,
 }
@@ -48,8 +48,7 @@ pub(crate) fn seconds(trial: &Trial, before_count: u64, after_count: u64) -> (Ve
     let due = |sample: &&Sample| (killed_ns..ready_ns).contains(&sample.due_ns);
     let outage = Outage {
         len_ns: ready_ns - killed_ns,
-        due_count: trial.samples.iter().filter(due).count(),
-        answered_count: trial.samples.iter().filter(due).filter(|sample| sample.outcome.is_answer()).count(),
+        lost_count: trial.samples.iter().filter(due).filter(|sample| !sample.outcome.is_answer()).count(),
         cut_off_count: {
             let sent = trial.samples.iter().filter(|sample| sample.due_ns < killed_ns);
             sent.filter(|sample| sample.outcome == Outcome::Broken).count()
@@ -79,7 +78,7 @@ fn second(number: i64, from_ns: u64, samples: &[Sample], looks: &[Look]) -> Seco
         p50_ns: percentile(&latencies, 500),
         p99_ns: percentile(&latencies, 990),
         p999_ns: percentile(&latencies, 999),
-        origin_query_count: queries_until(looks, span.end) - queries_until(looks, span.start),
+        counts: counts_between(looks, span.start, span.end),
         lost_count: count(&|outcome| !outcome.is_answer()),
     }
 }
@@ -90,17 +89,26 @@ pub(crate) fn percentile(sorted: &[u64], thousandths: usize) -> u64 {
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
 }
 
-/// Questions to the origin until then, on a line between the looks before and after.
-#[allow(clippy::cast_precision_loss, reason = "counts and times of one run")]
-fn queries_until(looks: &[Look], at_ns: u64) -> f64 {
+/// What was counted between two points in time.
+fn counts_between(looks: &[Look], from_ns: u64, to_ns: u64) -> Counts {
+    let between = |count: fn(&Counts) -> f64| count_until(looks, to_ns, count) - count_until(looks, from_ns, count);
+    Counts {
+        origin_queries: between(|counts| counts.origin_queries),
+        memory_hits: between(|counts| counts.memory_hits),
+        disk_hits: between(|counts| counts.disk_hits),
+    }
+}
+
+/// A count at a point in time, on a line between the looks before and after.
+#[allow(clippy::cast_precision_loss, reason = "times of one run")]
+fn count_until(looks: &[Look], at_ns: u64, count: fn(&Counts) -> f64) -> f64 {
     let next = looks.partition_point(|look| look.at_ns < at_ns);
-    let count = |look: &Look| look.origin_query_count as f64;
     match (next.checked_sub(1).map(|last| &looks[last]), looks.get(next)) {
         (Some(last), Some(next)) => {
             let share = (at_ns - last.at_ns) as f64 / (next.at_ns - last.at_ns) as f64;
-            count(last) + share * (count(next) - count(last))
+            count(&last.counts) + share * (count(&next.counts) - count(&last.counts))
         }
-        (Some(only), None) | (None, Some(only)) => count(only),
+        (Some(only), None) | (None, Some(only)) => count(&only.counts),
         (None, None) => 0.0,
     }
 }
@@ -108,6 +116,10 @@ fn queries_until(looks: &[Look], at_ns: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn look(at_ns: u64, origin_queries: f64) -> Look {
+        Look { at_ns, counts: Counts { origin_queries, memory_hits: 2.0 * origin_queries, disk_hits: 0.0 } }
+    }
 
     fn sample(due_ms: u64, latency_ms: u64, outcome: Outcome) -> Sample {
         Sample { due_ns: due_ms * 1_000_000, latency_ns: latency_ms * 1_000_000, outcome }
@@ -123,11 +135,12 @@ mod tests {
             sample(1999, 0, Outcome::Broken),
             sample(2000, 1, Outcome::Miss),
         ];
-        let looks = [Look { at_ns: 0, origin_query_count: 0 }, Look { at_ns: 4 * SECOND_NS, origin_query_count: 40 }];
+        let looks = [look(0, 0.0), look(4 * SECOND_NS, 40.0)];
         let second = second(7, SECOND_NS, &samples, &looks);
         assert_eq!((second.number, second.request_count, second.lost_count), (7, 4, 2));
         assert!((second.hit_ratio - 0.25).abs() < 1e-9, "one of four");
-        assert!((second.origin_query_count - 10.0).abs() < 1e-9, "a quarter of what four seconds had");
+        let quarter = Counts { origin_queries: 10.0, memory_hits: 20.0, disk_hits: 0.0 };
+        assert_eq!(second.counts, quarter, "a quarter of what four seconds had");
         assert_eq!((second.p50_ns, second.p999_ns), (1_900_000_000, 2_000_000_000), "what was cut off has no latency");
     }
 
@@ -141,10 +154,9 @@ mod tests {
 
     #[test]
     fn questions_are_counted_between_looks_and_not_beyond_them() {
-        let looks = [Look { at_ns: 10, origin_query_count: 0 }, Look { at_ns: 20, origin_query_count: 5 }];
-        let until = |at_ns| queries_until(&looks, at_ns);
-        assert_eq!([5, 10, 20, 30].map(until).map(|count| count.round()), [0.0, 0.0, 5.0, 5.0]);
-        assert!((until(14) - 2.0).abs() < 1e-9);
-        assert!(queries_until(&[], 7).abs() < 1e-9);
+        let looks = [look(10, 0.0), look(20, 5.0)];
+        let until = |at_ns| count_until(&looks, at_ns, |counts| counts.origin_queries);
+        assert_eq!([5, 10, 14, 20, 30].map(until), [0.0, 0.0, 2.0, 5.0, 5.0]);
+        assert_eq!(counts_between(&[], 1, 2), Counts::default());
     }
 }

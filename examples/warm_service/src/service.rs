@@ -98,12 +98,11 @@ async fn listen(settings: Settings) -> Result<(), Failure> {
     let open_ns = clock::now_ns() - from_ns;
 
     let service = Arc::new(Service { cache: cache.clone(), origin, shops: settings.shops });
-    let routes = Router::new()
-        .route("/report/{shop}/{product}", get(report))
-        .route("/stats", get(stats))
-        .with_state(service);
+    let routes =
+        Router::new().route("/report/{shop}/{product}", get(report)).route("/stats", get(stats)).with_state(service);
     let listener = TcpListener::bind(settings.address).await;
-    let listener = listener.map_err(|error| Failure::new(format_args!("cannot listen on {}", settings.address), error))?;
+    let listener =
+        listener.map_err(|error| Failure::new(format_args!("cannot listen on {}", settings.address), error))?;
     let address = listener.local_addr().map_err(|error| Failure::new("cannot tell the address", error))?;
     let mut stop = signal(SignalKind::terminate()).map_err(|error| Failure::new("cannot watch for SIGTERM", error))?;
     say(&Ready { address, at_ns: clock::now_ns(), open_ns, baseline_bytes })?;

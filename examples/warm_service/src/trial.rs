@@ -5,24 +5,39 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
 use crate::clock::{self, SECOND_NS};
 use crate::failure::Failure;
-use crate::household::Household;
-use crate::load::{Plan, Said, Sample};
+use crate::household::{Heard, Helper, Household};
+use crate::load::{Plan, Said, Sample, TICKS_PER_S};
 use crate::process;
 use crate::service::{Ready, Settings};
 use crate::supervisor::Show;
+
+/// How long a service may take until it listens, and until it has ended after SIGTERM.
+const START_PATIENCE_NS: u64 = 30 * SECOND_NS;
+const STOP_PATIENCE_NS: u64 = 30 * SECOND_NS;
 
 /// What the service says of itself at `/stats`, as far as it is used here.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Stats {
     pub(crate) origin_query_count: u64,
     pub(crate) cache: CacheStats,
+}
+
+impl Stats {
+    #[allow(clippy::cast_precision_loss, reason = "counts of one run")]
+    fn counts(&self) -> Counts {
+        Counts {
+            origin_queries: self.origin_query_count as f64,
+            memory_hits: self.cache.memory.hits as f64,
+            disk_hits: self.cache.disk.as_ref().map_or(0, |disk| disk.hits) as f64,
+        }
+    }
 }
 
 /// The cache's own statistics.
@@ -57,14 +72,22 @@ pub(crate) struct RecoveryStats {
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
     pub(crate) at_ns: u64,
-    pub(crate) origin_query_count: u64,
+    pub(crate) counts: Counts,
+}
+
+/// What a service has counted since it was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Counts {
+    pub(crate) origin_queries: f64,
+    pub(crate) memory_hits: f64,
+    pub(crate) disk_hits: f64,
 }
 
 /// The most that was seen at once.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Peaks {
-    /// Anonymous memory of the process beyond what it had before it opened the cache.
-    pub(crate) growth_bytes: u64,
+    /// Anonymous memory of the process.
+    pub(crate) anonymous_bytes: u64,
     pub(crate) held_bytes: u64,
     /// Blocks of the cache's files, by the file system.
     pub(crate) allocated_bytes: u64,
@@ -84,8 +107,6 @@ pub(crate) struct Trial {
     pub(crate) peaks: Peaks,
     /// The service's own words: just before the kill, and at the end.
     pub(crate) stats: [Stats; 2],
-    /// Whether it closed its cache after SIGTERM.
-    pub(crate) closed: bool,
 }
 
 /// Runs one.
@@ -98,70 +119,48 @@ pub(crate) fn run(
 ) -> Result<Trial, Failure> {
     let mut watch = Watch::default();
     let mut service = household.start("service", settings)?;
-    let first: Ready = service.expect()?;
+    let first: Ready = service.expect(clock::now_ns() + START_PATIENCE_NS)?;
     watch.of(service.pid, &first, settings.cache.as_deref());
     // The port is the system's choice in the first life, and the same in the second.
-    let (settings, plan) = (
-        Settings { address: first.address, ..settings.clone() },
-        Plan { address: first.address, ..plan.clone() },
-    );
+    let (settings, plan) =
+        (Settings { address: first.address, ..settings.clone() }, Plan { address: first.address, ..plan.clone() });
 
-    let mut load = household.start("load", &plan)?;
-    let load_pid = load.pid;
-    let (tell, told) = mpsc::channel();
-    // Ends with the load's output, or when nobody listens here any more.
-    let ear = std::thread::Builder::new().name("ear".to_owned()).spawn(move || {
-        while let Some(said) = load.hear::<Said>().transpose() {
-            let failed = said.is_err();
-            if tell.send(said).is_err() || failed {
-                return;
-            }
-        }
-    });
-    ear.map_err(|error| Failure::new("cannot listen to the load", error))?;
-
+    let load = household.start("load", &plan)?;
     show.begin("filling the cache", u64::from(plan.fill_count));
     let mut kill_at_ns = u64::MAX;
     let mut killed = None;
     let samples = loop {
-        let left = Duration::from_nanos(kill_at_ns.saturating_sub(clock::now_ns()));
-        let said = if killed.is_some() {
-            told.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            told.recv_timeout(left.min(Duration::from_secs(3600)))
-        };
-        match said {
-            Ok(said) => match said? {
-                Said::Filled { count } => show.at(u64::from(count)),
-                Said::Began { at_ns } => {
-                    kill_at_ns = at_ns + kill_after_s * SECOND_NS;
-                    show.begin("under load", plan.seconds * crate::load::TICKS_PER_S);
-                }
-                Said::Going { answer_count, hit_count } => {
-                    show.going(answer_count, hit_count, killed.is_some());
-                    watch.look();
-                }
-                Said::Done { samples } => break samples,
-            },
-            Err(RecvTimeoutError::Timeout) if clock::now_ns() >= kill_at_ns => {
-                let before = watch.look().ok_or_else(|| Failure::new("the service", "did not answer before the kill"))?;
+        let until_ns = if killed.is_some() { u64::MAX } else { kill_at_ns };
+        match load.hear(until_ns)? {
+            Heard::Said(Said::Filled { count }) => show.at(u64::from(count)),
+            Heard::Said(Said::Began { at_ns }) => {
+                kill_at_ns = at_ns + kill_after_s * SECOND_NS;
+                show.begin("under load", plan.seconds * TICKS_PER_S);
+            }
+            Heard::Said(Said::Going { answer_count, hit_count }) => {
+                show.going(answer_count, hit_count, killed.is_some());
+                watch.look();
+            }
+            Heard::Said(Said::Done { samples }) => break samples,
+            Heard::Nothing => {
+                let before =
+                    watch.look().ok_or_else(|| Failure::new("the service", "did not answer before the kill"))?;
                 let killed_ns = clock::now_ns();
                 household.kill(service.pid);
                 service = household.start("service", &settings)?;
-                let second: Ready = service.expect()?;
+                let second: Ready = service.expect(killed_ns + START_PATIENCE_NS)?;
                 watch.of(service.pid, &second, settings.cache.as_deref());
                 killed = Some((killed_ns, before, second));
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(Failure::new("the load", "ended too early")),
+            Heard::End => return Err(Failure::new("the load", "ended too early")),
         }
     };
-    household.bury(load_pid);
+    household.bury(load.pid);
     let (killed_ns, before, second) = killed.ok_or_else(|| Failure::new("the load", "ended before the kill"))?;
     let after = watch.look().ok_or_else(|| Failure::new("the service", "did not answer at the end"))?;
-    let closed = stop(household, &mut service)?;
+    stop(household, &service)?;
     show.end();
-    let [.., first_looks, second_looks] = watch.looks.as_mut_slice() else {
+    let [first_looks, second_looks] = watch.looks.as_mut_slice() else {
         return Err(Failure::new("the service", "has not lived twice"));
     };
     Ok(Trial {
@@ -171,20 +170,20 @@ pub(crate) fn run(
         looks: [std::mem::take(first_looks), std::mem::take(second_looks)],
         peaks: watch.peaks,
         stats: [before, after],
-        closed,
     })
 }
 
-/// SIGTERM; returns when the service is gone, and whether it said that all is well.
-fn stop(household: &Household, service: &mut crate::household::Helper) -> Result<bool, Failure> {
-    let pid = i32::try_from(service.pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-            .map_err(|error| Failure::new("cannot stop the service", error))?;
+/// SIGTERM; returns when the service has finished what it had, closed its cache, and is gone.
+fn stop(household: &Household, service: &Helper) -> Result<(), Failure> {
+    if let Some(pid) = i32::try_from(service.pid).ok().and_then(Pid::from_raw) {
+        kill_process(pid, Signal::TERM).map_err(|error| Failure::new("cannot stop the service", error))?;
     }
-    // It says nothing more, so this is the end of its output, and of it.
-    while service.hear::<serde_json::Value>()?.is_some() {}
-    Ok(household.bury(service.pid))
+    // It says nothing more, so this waits for the end of its output, which is its own.
+    let end = service.hear::<serde_json::Value>(clock::now_ns() + STOP_PATIENCE_NS)?;
+    if end == Heard::End && household.bury(service.pid) {
+        return Ok(());
+    }
+    Err(Failure::new("the service", "did not close and end after SIGTERM"))
 }
 
 /// Looks at whatever life the service is in.
@@ -192,7 +191,6 @@ fn stop(household: &Household, service: &mut crate::household::Helper) -> Result
 struct Watch<'a> {
     pid: u32,
     address: Option<SocketAddr>,
-    baseline_bytes: u64,
     directory: Option<&'a Path>,
     peaks: Peaks,
     /// By life.
@@ -204,24 +202,22 @@ impl<'a> Watch<'a> {
     fn of(&mut self, pid: u32, ready: &Ready, directory: Option<&'a Path>) {
         self.pid = pid;
         self.address = Some(ready.address);
-        self.baseline_bytes = ready.baseline_bytes;
         self.directory = directory;
-        self.looks.push(vec![Look { at_ns: ready.at_ns, origin_query_count: 0 }]);
+        self.looks.push(vec![Look { at_ns: ready.at_ns, counts: Counts::default() }]);
     }
 
     /// Looks now. `None` if the service does not answer; that is no reason to give up, as it may be busy.
     fn look(&mut self) -> Option<Stats> {
         let peaks = &mut self.peaks;
         if let Some(bytes) = process::anonymous_bytes(self.pid) {
-            peaks.growth_bytes = peaks.growth_bytes.max(bytes.saturating_sub(self.baseline_bytes));
+            peaks.anonymous_bytes = peaks.anonymous_bytes.max(bytes);
         }
         let allocated_bytes = self.directory.map_or(0, process::allocated_bytes);
         peaks.allocated_bytes = peaks.allocated_bytes.max(allocated_bytes);
         let stats = ask_stats(self.address?)?;
         peaks.held_bytes = peaks.held_bytes.max(stats.cache.memory.held_bytes);
         peaks.used_bytes = peaks.used_bytes.max(stats.cache.disk.as_ref().map_or(0, |disk| disk.used_bytes));
-        let look = Look { at_ns: clock::now_ns(), origin_query_count: stats.origin_query_count };
-        self.looks.last_mut()?.push(look);
+        self.looks.last_mut()?.push(Look { at_ns: clock::now_ns(), counts: stats.counts() });
         Some(stats)
     }
 }
