@@ -25,6 +25,7 @@ Usage: warm_service [OPTIONS]
   --memory-kib N   memory budget of the cache, in both runs [16384]
   --disk-kib N     disk budget, in the first run [131072]
   --skew X         exponent of Zipf's law [0.8]
+  --fill N         percent of the reports that were asked for once before the load [95]
   --seed N         for the order of requests [1]
   --help
 
@@ -45,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) memory_bytes: u64,
     pub(crate) disk_bytes: u64,
     pub(crate) skew: f64,
+    /// Share of the reports that were asked for once before the load begins.
+    pub(crate) fill_percent: u32,
     pub(crate) seed: u64,
 }
 
@@ -60,6 +63,7 @@ impl Default for Options {
             memory_bytes: 16 << 20,
             disk_bytes: 128 << 20,
             skew: 0.8,
+            fill_percent: 95,
             seed: 1,
         }
     }
@@ -112,6 +116,7 @@ pub(crate) fn role(mut parser: lexopt::Parser) -> Result<Role, Failure> {
             "orders" => options.shops.order_count = count(number(365, 10_000_000)?),
             "memory-kib" => options.memory_bytes = number(1024, 1 << 30)? << 10,
             "disk-kib" => options.disk_bytes = number(1024, 1 << 32)? << 10,
+            "fill" => options.fill_percent = count(number(0, 100)?),
             "seed" => options.seed = number(0, u64::MAX)?,
             "skew" => {
                 options.skew = parser.value().map_err(bad)?.parse().map_err(bad)?;

@@ -23,6 +23,9 @@ pub(crate) fn page(options: &Options, made: &Made, warm: &Judged, control: &Judg
     // Writing to a string does not fail.
     let mut line = |text: String| writeln!(page, "{}", text.trim_end()).expect("a string takes what is written");
     line(String::new());
+    line(
+        "  A service over SQLite, killed with SIGKILL in the middle of its load and started again at once.".to_owned(),
+    );
     line(format!(
         "  {} reports of {} ({} in all) by HTTP, from SQLite, which takes {} for one.",
         show_count(u64::from(options.shops.report_count())),
@@ -101,10 +104,15 @@ fn side(second: &Second) -> String {
         "{:>5} {} {:>7} {:>7} {:>7} {origin_queries:>8.0}",
         percent(second.hit_ratio).trim_end_matches(" %"),
         bar(second.hit_ratio - from_disk, from_disk, BAR_LEN),
-        show_ns(second.p50_ns),
-        show_ns(second.p99_ns),
-        show_ns(second.p999_ns),
+        show_latency(second.p50_ns),
+        show_latency(second.p99_ns),
+        show_latency(second.p999_ns),
     )
+}
+
+/// A latency; who had no answer in time would have waited longer still.
+fn show_latency(ns: u64) -> String {
+    if ns < PATIENCE_NS { show_ns(ns) } else { format!("> {} s", PATIENCE_NS / SECOND_NS) }
 }
 
 /// The time without a service, and the requests that got no answer.
@@ -122,6 +130,7 @@ fn gap(judged: &Judged) -> String {
     write(&mut text, format_args!("; {} requests refused, {} cut off", outage.lost_count, outage.cut_off_count));
     let later: usize = judged.seconds.iter().filter(|second| second.number > 0).map(|second| second.lost_count).sum();
     if later > 0 {
+        let later = show_count(later as u64);
         write(&mut text, format_args!(", {later} later without an answer in {} s", PATIENCE_NS / SECOND_NS));
     }
     text

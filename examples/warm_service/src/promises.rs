@@ -67,10 +67,10 @@ pub(crate) fn judge(options: &Options, warm: &Judged, control: &Judged) -> Vec<P
         },
         Promise {
             text: format!(
-                "p99 of that first second: {} warm, {} without ({:.0} times; at least twice)",
+                "p99 of that first second: {} warm, {} without the disk tier: {} times as long (at least twice)",
                 show_ns(first.p99_ns),
                 show_ns(control_first.p99_ns),
-                ratio(control_first.p99_ns, first.p99_ns)
+                show_ratio(ratio(control_first.p99_ns, first.p99_ns))
             ),
             kept: ratio(control_first.p99_ns, first.p99_ns) >= 2.0,
         },
@@ -95,6 +95,11 @@ pub(crate) fn judge(options: &Options, warm: &Judged, control: &Judged) -> Vec<P
     ]
 }
 
+/// A ratio in as many digits as matter.
+fn show_ratio(ratio: f64) -> String {
+    if ratio < 9.95 { format!("{ratio:.1}") } else { format!("{ratio:.0}") }
+}
+
 /// A share as people read it.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
@@ -103,4 +108,60 @@ pub(crate) fn percent(share: f64) -> String {
 #[allow(clippy::cast_precision_loss, reason = "latencies of seconds at most")]
 fn ratio(of: u64, to: u64) -> f64 {
     of as f64 / to.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::{self, Counts};
+
+    /// A trial in which the last second before the kill and the first after it were like this: hit ratio and p99.
+    fn judged(last: (f64, u64), first: (f64, u64)) -> Judged {
+        let second = |number, (hit_ratio, p99_ns)| Second {
+            number,
+            request_count: 100,
+            hit_ratio,
+            p50_ns: p99_ns,
+            p99_ns,
+            p999_ns: p99_ns,
+            counts: Counts::default(),
+            lost_count: 0,
+        };
+        Judged {
+            trial: trial::tests::trial(&[Outcome::Hit, Outcome::Miss]),
+            seconds: vec![second(-1, last), second(1, first)],
+            outage: Outage { len_ns: 1, lost_count: 0, cut_off_count: 0 },
+        }
+    }
+
+    /// Which promises are broken, by their place on the page.
+    fn broken(warm: &Judged, control: &Judged) -> Vec<usize> {
+        let promises = judge(&Options::default(), warm, control);
+        (0..promises.len()).filter(|at| !promises[*at].kept).collect()
+    }
+
+    #[test]
+    fn each_promise_breaks_by_itself_and_at_its_limit() {
+        let warm = judged((0.99, 5), (0.98, 5));
+        let control = judged((0.9, 5), (0.4, 500));
+        assert_eq!(broken(&warm, &control), [0; 0]);
+        assert_eq!(broken(&judged((0.99, 5), (0.96, 5)), &control), [0], "three hundredths lost");
+        assert_eq!(broken(&judged((0.0, 5), (0.0, 5)), &control), [0], "nothing was warm to begin with");
+        assert_eq!(broken(&warm, &judged((0.9, 5), (0.45, 500))), [1], "half is not under half");
+        assert_eq!(broken(&warm, &judged((0.9, 5), (0.4, 9))), [2], "not twice as long");
+        let mut greedy = judged((0.99, 5), (0.98, 5));
+        greedy.trial.peaks.allocated_bytes = Options::default().disk_bytes + 1;
+        assert_eq!(broken(&greedy, &control), [3]);
+        greedy.trial.peaks.allocated_bytes = 0;
+        greedy.trial.peaks.held_bytes = Options::default().memory_bytes + 1;
+        assert_eq!(broken(&greedy, &control), [3]);
+        let mut wrong = judged((0.9, 5), (0.4, 500));
+        wrong.trial = trial::tests::trial(&[Outcome::Hit, Outcome::Wrong]);
+        assert_eq!(broken(&warm, &wrong), [4], "one wrong answer, in the control as well");
+    }
+
+    #[test]
+    fn ratios_have_the_digits_that_matter() {
+        assert_eq!([0.4, 9.94, 9.96, 331.2].map(show_ratio), ["0.4", "9.9", "10", "331"]);
+    }
 }

@@ -145,6 +145,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_due_without_a_service_belongs_to_no_second() {
+        let mut trial = crate::trial::tests::trial(&[]);
+        // Killed at 10 s, ready at 11 s.
+        trial.samples = vec![
+            sample(8_900, 1, Outcome::Hit),
+            sample(9_999, 5, Outcome::Broken),
+            sample(10_000, 1, Outcome::Refused),
+            sample(10_999, 300, Outcome::Miss),
+            sample(11_000, 1, Outcome::Hit),
+            sample(12_500, 1, Outcome::Miss),
+        ];
+        let (seconds, outage) = seconds(&trial, 2, 2);
+        let counts: Vec<(i64, usize)> = seconds.iter().map(|second| (second.number, second.request_count)).collect();
+        assert_eq!(counts, [(-2, 1), (-1, 1), (1, 1), (2, 1)]);
+        assert_eq!(outage, Outage { len_ns: SECOND_NS, lost_count: 1, cut_off_count: 1 });
+    }
+
+    #[test]
     fn percentiles_are_values_that_were_seen() {
         let values: Vec<u64> = (1..=1000).collect();
         assert_eq!([500, 990, 999].map(|share| percentile(&values, share)), [500, 990, 999]);

@@ -47,13 +47,12 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         disk_bytes: options.disk_bytes,
         cache: Some(made.cache.clone()),
     };
-    // All but a few: in a long day most reports are asked for, and there are always some for the first time.
     let plan = Plan {
         address: settings.address,
         shops: options.shops,
         skew: options.skew,
         seed: options.seed,
-        fill_count: options.shops.report_count() / 20 * 19,
+        fill_count: count_of(options.shops.report_count(), options.fill_percent),
         rate_per_s: options.rate_per_s,
         seconds: options.before_s + options.after_s,
     };
@@ -74,6 +73,11 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     // Nobody reads what nobody listens to; the exit code tells the same.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(promises.iter().all(|promise| promise.kept))
+}
+
+/// So many percent of a count.
+fn count_of(all: u32, percent: u32) -> u32 {
+    u32::try_from(u64::from(all) * u64::from(percent) / 100).unwrap_or(all)
 }
 
 fn judged(options: &Options, trial: trial::Trial) -> Judged {

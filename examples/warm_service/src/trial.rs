@@ -232,3 +232,26 @@ fn ask_stats(address: SocketAddr) -> Option<Stats> {
     stream.take(1 << 20).read_to_string(&mut answer).ok()?;
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::load::Outcome;
+
+    /// A trial whose requests ended like this, and in which nothing else was seen.
+    pub(crate) fn trial(outcomes: &[Outcome]) -> Trial {
+        let ready = |at_ns| Ready { address: ([127, 0, 0, 1], 1).into(), at_ns, open_ns: 1, baseline_bytes: 1 };
+        let stats = Stats {
+            origin_query_count: 0,
+            cache: CacheStats { memory: MemoryStats { hits: 0, held_bytes: 0 }, disk: None, recovery: None },
+        };
+        Trial {
+            samples: outcomes.iter().map(|outcome| Sample { due_ns: 1, latency_ns: 1, outcome: *outcome }).collect(),
+            killed_ns: 10 * SECOND_NS,
+            lives: [ready(0), ready(11 * SECOND_NS)],
+            looks: [Vec::new(), Vec::new()],
+            peaks: Peaks::default(),
+            stats: [stats.clone(), stats],
+        }
+    }
+}

@@ -25,11 +25,10 @@ fn example(temporary: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// Runs it to its end. Gives the page with what it said meanwhile below, and the exit code.
 fn run(temporary: &Path, arguments: &[&str]) -> (String, Option<i32>) {
     let Output { status, stdout, stderr } = example(temporary, arguments).output().unwrap();
-    let page = String::from_utf8(stdout).unwrap();
-    eprintln!("{page}{}", String::from_utf8_lossy(&stderr));
-    (page, status.code())
+    (String::from_utf8(stdout).unwrap() + &String::from_utf8_lossy(&stderr), status.code())
 }
 
 fn is_empty(directory: &Path) -> bool {
@@ -41,9 +40,9 @@ fn a_short_run_keeps_its_promises_and_leaves_nothing_behind() {
     let (_turn, temporary) = (turn(), tempfile::tempdir().unwrap());
     // Little skew and a slow origin, so that a second is not enough to get warm again.
     let mut arguments = vec!["--shops", "6", "--orders", "20000", "--memory-kib", "4096", "--disk-kib", "16384"];
-    arguments.extend(["--rate", "200", "--skew", "0.3", "--before", "2", "--after", "3"]);
+    arguments.extend(["--rate", "300", "--skew", "0.3", "--fill", "100", "--before", "2", "--after", "3"]);
     let (page, code) = run(temporary.path(), &arguments);
-    assert_eq!(code, Some(0));
+    assert_eq!(code, Some(0), "{page}");
     assert_eq!(page.matches("  ✓ ").count(), 5, "every promise is on the page");
     assert!(!page.contains('✗'));
     let seconds: Vec<&str> = page.lines().filter_map(|line| line.split_whitespace().next()).collect();
@@ -61,7 +60,7 @@ fn a_promise_that_is_not_kept_is_marked_and_is_the_exit_code() {
     let mut arguments = vec!["--dir", dir.to_str().unwrap(), "--shops", "1", "--orders", "365", "--skew", "3"];
     arguments.extend(["--rate", "100", "--before", "2", "--after", "2", "--memory-kib", "4096", "--disk-kib", "16384"]);
     let (page, code) = run(temporary.path(), &arguments);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(1), "{page}");
     assert!(page.lines().any(|line| line.starts_with("  ✗ without the disk tier")));
     assert!(page.contains("  ✓ warm: hit ratio"), "the others are judged for themselves");
     assert!(dir.join("shop.db").is_file() && dir.join("cache").is_dir(), "a directory of the user's stays");
@@ -73,9 +72,9 @@ struct Running {
     children: Vec<Pid>,
 }
 
-/// Starts one and waits until the cache is being filled.
+/// Starts one and waits until the cache is being filled; what follows takes 15 s.
 fn begin(temporary: &Path) -> Running {
-    let arguments = ["--shops", "5", "--orders", "20000", "--memory-kib", "4096", "--disk-kib", "16384"];
+    let arguments = ["--shops", "1", "--orders", "5000", "--memory-kib", "4096", "--disk-kib", "16384"];
     let mut supervisor = example(temporary, &arguments).spawn().unwrap();
     let mut told = BufReader::new(supervisor.stderr.take().unwrap()).lines();
     assert!(told.any(|line| line.unwrap().contains("filling the cache")), "it tells what it does");

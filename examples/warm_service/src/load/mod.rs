@@ -1,4 +1,4 @@
-//! The load: first every report once, so that the service is as warm as after a long day; then requests on a timetable.
+//! The load: first nearly every report once, so that the service is as warm as after a long day; then requests on a timetable.
 //!
 //! Knows: the timetable, Zipf's law, the right answers. Does not know: that the service is killed meanwhile.
 //!
@@ -44,7 +44,8 @@ pub(crate) struct Plan {
     pub(crate) shops: Shops,
     pub(crate) skew: f64,
     pub(crate) seed: u64,
-    /// Reports that are asked for before the timetable begins: the most popular ones, the least popular of them first.
+    /// Reports that are asked for before the timetable begins: the most popular ones, the least popular of them first. Not all of them: in a
+    /// long day, too, some are asked for for the first time.
     pub(crate) fill_count: u32,
     pub(crate) rate_per_s: u64,
     pub(crate) seconds: u64,
