@@ -17,7 +17,7 @@ Usage: warm_service [OPTIONS]
 
   --dir DIR        work in DIR and keep it; a second run finds the SQLite file filled and the cache warm
   --keep           keep the temporary directory
-  --rate N         requests a second [600]
+  --rate N         requests a second [twice what SQLite could answer, 600 to 2000]
   --before S       seconds of load before the kill [7]
   --after S        seconds of load after it [8]
   --shops N        shops in the SQLite file, each with 110 reports [30]
@@ -39,7 +39,8 @@ pub(crate) struct Options {
     pub(crate) dir: Option<PathBuf>,
     /// Keep the temporary one.
     pub(crate) keep: bool,
-    pub(crate) rate_per_s: u64,
+    /// Requests a second; otherwise as many as the origin's speed asks for.
+    pub(crate) rate_per_s: Option<u64>,
     pub(crate) before_s: u64,
     pub(crate) after_s: u64,
     pub(crate) shops: Shops,
@@ -56,7 +57,7 @@ impl Default for Options {
         Options {
             dir: None,
             keep: false,
-            rate_per_s: 600,
+            rate_per_s: None,
             before_s: 7,
             after_s: 8,
             shops: Shops { count: 30, order_count: 18_000 },
@@ -108,7 +109,7 @@ pub(crate) fn role(mut parser: lexopt::Parser) -> Result<Role, Failure> {
             "help" => return Ok(Role::Help),
             "keep" => options.keep = true,
             "dir" => options.dir = Some(parser.value().map_err(bad)?.into()),
-            "rate" => options.rate_per_s = number(10, 20_000)?,
+            "rate" => options.rate_per_s = Some(number(10, 20_000)?),
             // At least the second that is compared, and one before it.
             "before" => options.before_s = number(2, 600)?,
             "after" => options.after_s = number(2, 600)?,
@@ -148,7 +149,7 @@ mod tests {
         else {
             panic!("these are good")
         };
-        assert_eq!((options.rate_per_s, options.keep, options.memory_bytes), (50, true, 2 << 20));
+        assert_eq!((options.rate_per_s, options.keep, options.memory_bytes), (Some(50), true, 2 << 20));
         assert!((options.skew - 0.5).abs() < f64::EPSILON && options.after_s == Options::default().after_s);
     }
 

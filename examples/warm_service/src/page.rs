@@ -35,7 +35,8 @@ pub(crate) fn page(options: &Options, made: &Made, warm: &Judged, control: &Judg
     ));
     line(format!(
         "  {} requests a second, Zipf {}, open loop: sent when they are due, latency counted from then.",
-        options.rate_per_s, options.skew
+        show_count(made.rate_per_s),
+        options.skew
     ));
     line(String::new());
     let heads = [
