@@ -38,7 +38,7 @@ class Writer:
     def warm_list(self, entries, **changed):
         """A list of (key hash, popularity); fields of its header may be told."""
         fmt = self.fmt
-        raw = b"".join(bytes(fmt.warm_entry.encode(dict(key_hash=h, popularity=p))) for h, p in entries)
+        raw = b"".join(bytes(fmt.warm_entry.encode(dict(subject=s, popularity=p, kind=k))) for s, p, k in entries)
         values = dict(
             format_version=fmt.format_version, store_id=self.STORE, entry_count=len(entries),
             entries_crc=warm_entries_crc(fmt, self.STORE, raw),
@@ -472,7 +472,7 @@ class SelfTest:
 
     # -- the warm list
 
-    WARM = [(xxh3_64(b"a", Writer.SALT), 3), (7, 0), (xxh3_64(b"b", Writer.SALT), 255)]
+    WARM = [(xxh3_64(b"a", Writer.SALT), 3, 0), (7, 0, 0), (xxh3_64(b"b", Writer.SALT), 255, 0), (704 << 32 | 1, 2, 1), (9, 9, 9)]
 
     def expect_warm(self, writer, verdict_offset, structures):
         """Whatever the list is like, the log says the same. `verdict_offset` None: it verifies."""
@@ -489,7 +489,7 @@ class SelfTest:
         for entries in ([], self.WARM):
             file = w.warm_list(entries)
             shown = self.expect_warm(w, None, [])["warm_list"]
-            self.same(shown["entries"], [{"key_hash": h, "popularity": p} for h, p in entries], "entries")
+            self.same(shown["entries"], [{"subject": s, "popularity": p, "kind": k} for s, p, k in entries], "entries")
             self.same((shown["file_len"], shown["verified"]), (len(file), True), "warm list")
             self.same((shown["header"]["entry_count"], shown["header"]["store_id"]), (len(entries), w.STORE.hex()), "header")
 

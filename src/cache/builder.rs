@@ -164,7 +164,7 @@ impl Builder {
     }
 
     /// Most bytes per second that are appended again under load, up to 1 TiB: a hard token bucket that holds a tenth of a second, or half a segment
-    /// if that is more. Default 64 MiB; 0: only in quiet windows. What finds no tokens goes with its segment. Not looked at under
+    /// if that is more. Default 256 MiB; 0: only in quiet windows. What finds no tokens goes with its segment. Not looked at under
     /// [`Maintenance::Manual`], where nothing depends on time.
     pub fn reinsert_bytes_per_s(mut self, bytes: u64) -> Self {
         self.config.reinsert_bytes_per_s = bytes;

@@ -66,7 +66,7 @@ pub struct Config {
     pub read_mode: ReadMode,
     /// How much is appended again, in percent of what requests append, 0 to 100: see [`Builder::reinsert_percent`]. Default 20.
     pub reinsert_percent: u8,
-    /// Most bytes per second that are appended again under load: see [`Builder::reinsert_bytes_per_s`]. Up to 1 TiB. Default 64 MiB.
+    /// Most bytes per second that are appended again under load: see [`Builder::reinsert_bytes_per_s`]. Up to 1 TiB. Default 256 MiB.
     #[serde(with = "units::bytes")]
     pub reinsert_bytes_per_s: u64,
     /// When work is done ahead of need: `detected`, `always` or `asked`. Default `detected`.
@@ -101,7 +101,7 @@ impl Default for Config {
             maintenance: Maintenance::default(),
             read_mode: ReadMode::default(),
             reinsert_percent: 20,
-            reinsert_bytes_per_s: 64 << 20,
+            reinsert_bytes_per_s: 256 << 20,
             quiet_windows: QuietWindows::default(),
             time_to_live: None,
             shards: None,

@@ -191,7 +191,15 @@ impl Core {
                 let _ = self.make_room_ahead();
             }
         };
-        let written = self.warm.write(&self.shards, &**disk, log.budget(), log.store_id(), is_end, &between);
+        let written = self.warm.write(
+            &self.shards,
+            &**disk,
+            log.budget(),
+            log.store_id(),
+            is_end,
+            &|name| log.number_of(name),
+            &between,
+        );
         log.counters.written_bytes.add(written);
         written > 0
     }

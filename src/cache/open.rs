@@ -18,10 +18,12 @@ use crate::observe::RecoveryReport;
 use crate::policy::Allowance;
 use crate::random::Random;
 use crate::recovery::survey::{Room, Survey, Visitor, open_error, read_identity};
+use crate::recovery::warm_list::HitRecord;
 use crate::recovery::{Repaired, repair};
 use crate::shard::Shards;
 use crate::sync::{Mutex, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
 use std::io;
+use std::iter::Peekable;
 
 /// A clock mark further ahead of the clock than this empties the store: times in it mean nothing (P7).
 const CLOCK_AHEAD_MAX_S: u32 = 86_400;
@@ -33,6 +35,8 @@ struct IndexBuilder<'a> {
     name: Option<u16>,
     live: Vec<u32>,
     dropped: u64,
+    /// Records of that segment that were hit before, still to come.
+    hits: Peekable<std::vec::IntoIter<HitRecord>>,
 }
 
 impl IndexBuilder<'_> {
@@ -49,11 +53,20 @@ impl Visitor for IndexBuilder<'_> {
         self.live.push(0);
     }
 
+    fn hits(&mut self, records: &[HitRecord]) {
+        self.hits = records.to_vec().into_iter().peekable();
+    }
+
     fn put(&mut self, key_hash: u64, offset: u32) {
         let segment = self.name.expect("a segment comes before its events");
         let location = Location { segment, offset };
+        let is_before = |hit: &HitRecord| hit.offset < offset;
+        while self.hits.next_if(is_before).is_some() {}
+        let popularity = self.hits.next_if(|hit| hit.offset == offset).map_or(0, |hit| hit.popularity);
         // Names were given in log order, so they tell the age.
-        let indexed = self.shards.write(key_hash).index_put(key_hash, location, |location| location.segment.into());
+        let mut shard = self.shards.write(key_hash);
+        let indexed = shard.index_put_popular(key_hash, location, popularity, |location| location.segment.into());
+        drop(shard);
         self.live[usize::from(segment)] += 1;
         self.forget(indexed.dropped);
         self.dropped += u64::from(indexed.displaced);
@@ -112,8 +125,16 @@ fn open_locked(
         bytes_max: disk_plan.disk_bytes - super::plan::DISK_OVERHEAD_BYTES - log_plan.segment_charge_bytes(),
         warm_bytes_max: crate::compaction::list_bytes_max(disk_plan.disk_bytes),
         count_max: log_plan.segment_count_max.saturating_sub(3),
+        // Memory that entries will take later.
+        hit_count_max: (settings.config.memory_bytes / 8 / size_of::<HitRecord>() as u64) as usize,
     };
-    let mut builder = IndexBuilder { shards: &shards, name: None, live: Vec::new(), dropped: 0 };
+    let mut builder = IndexBuilder {
+        shards: &shards,
+        name: None,
+        live: Vec::new(),
+        dropped: 0,
+        hits: Vec::new().into_iter().peekable(),
+    };
     let mut survey = Survey::read(&**disk, Depth::Headers, Some(room), &mut builder)?;
     let (mut live, dropped_by_index) = (builder.live, builder.dropped);
 

@@ -201,6 +201,40 @@ fn the_first_hit_on_disk_promotes_after_a_restart_and_the_second_before() {
     assert_eq!((promotions(&reopened), is_in_memory(&reopened, other)), (1, true), "the first hit promotes");
 }
 
+#[test]
+fn what_was_hit_on_disk_is_known_after_a_restart_and_nothing_else_is() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let cache = open(1 << 20, &disk, &clock, 1);
+    let popularity = |cache: &Cache, number: u32| {
+        let hash = key_hash(cache.core().salt, key(number).as_bytes());
+        cache.core().shards.read(hash).index_find(hash).map(|found| found.popularity)
+    };
+    for number in 0..1500 {
+        cache.insert(key(number), value(number));
+        // Keys of which one was asked for again, and the other not, lie side by side.
+        if number >= 1000 && number % 2 == 0 {
+            assert!(cache.get(key(number - 1000)).is_some());
+        }
+    }
+    // Hit, and then overwritten: its record is another.
+    assert!(popularity(&cache, 0) > Some(0));
+    cache.insert(key(0), "newer");
+    let before: Vec<_> = (0..1500).map(|number| popularity(&cache, number)).collect();
+    assert!(before.iter().filter(|&&found| found > Some(0)).count() > 100, "{before:?}");
+    assert!(before.iter().filter(|&&found| found == Some(0)).count() > 100, "{before:?}");
+    cache.close().expect("a sound disk is closed");
+
+    let reopened = open(1 << 20, &disk, &clock, 2);
+    let after: Vec<_> = (0..1500).map(|number| popularity(&reopened, number)).collect();
+    assert_eq!(after, before);
+    drop(reopened);
+    // Advice only: without it nothing is known, and all is there.
+    disk.remove_file(WARM);
+    let forgetful = open(1 << 20, &disk, &clock, 3);
+    let expected: Vec<_> = before.iter().map(|found| found.map(|_| 0)).collect();
+    assert_eq!((0..1500).map(|number| popularity(&forgetful, number)).collect::<Vec<_>>(), expected);
+}
+
 /// A file system that refuses new segments from some moment on: close ends all the same, and does not let the log go for a spare.
 #[test]
 fn a_close_without_room_for_a_spare_ends_and_keeps_the_log() {

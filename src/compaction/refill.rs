@@ -9,7 +9,6 @@
 use super::CompactionCounters;
 use crate::format::location::Location;
 use crate::format::record::RecordKind;
-use crate::format::warm::WarmEntry;
 use crate::log::Log;
 use crate::recovery::warm_list::WarmList;
 use crate::shard::memory::{Inserted, Restored};
@@ -48,13 +47,16 @@ impl Refill {
         let Some(list) = &mut self.list else { return false };
         // A list that can no longer be read is at its end.
         let entries = list.next_entries(STEP_COUNT).unwrap_or_default();
-        for entry in &entries {
-            if let Some(record_len) = read_back(shards, log, entry, now_s) {
+        let keys: Vec<(u64, u8)> =
+            entries.iter().map_while(|entry| entry.as_key().map(|hash| (hash, entry.popularity))).collect();
+        for &key in &keys {
+            if let Some(record_len) = read_back(shards, log, key, now_s) {
                 counters.restored_count.one();
                 self.bytes_left = self.bytes_left.saturating_sub(record_len);
             }
         }
-        if entries.is_empty() || self.bytes_left == 0 {
+        // Behind the keys come records, which the open has dealt with.
+        if keys.len() < entries.len() || entries.is_empty() || self.bytes_left == 0 {
             self.list = None;
         }
         true
@@ -62,8 +64,7 @@ impl Refill {
 }
 
 /// Reads one entry back, if the log has it and memory does not. Returns how long its record is.
-fn read_back(shards: &Shards, log: &Log, entry: &WarmEntry, now_s: u32) -> Option<u64> {
-    let hash = entry.key_hash;
+fn read_back(shards: &Shards, log: &Log, (hash, popularity): (u64, u8), now_s: u32) -> Option<u64> {
     let (location, segment) = {
         let shard = shards.read(hash);
         let found = shard.index_find(hash).filter(|_| !shard.memory.may_hold(hash))?;
@@ -82,7 +83,7 @@ fn read_back(shards: &Shards, log: &Log, entry: &WarmEntry, now_s: u32) -> Optio
     if !is_current(&shard) || shard.memory.may_hold(hash) {
         return None;
     }
-    let restored = Restored { hash, key, value, expiry_s: header.expiry_s, popularity: entry.popularity };
+    let restored = Restored { hash, key, value, expiry_s: header.expiry_s, popularity };
     let inserted = shard.memory.restore(restored, now_s);
     drop(segment);
     (inserted == Inserted::Stored).then(|| header.record_len())

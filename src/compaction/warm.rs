@@ -1,4 +1,5 @@
-//! The warm list: what memory holds, written down from time to time, so that a restart can read it back. Advice only: see
+//! The warm list: what memory holds and what was hit on disk, written down from time to time, so that a restart can read the one back and knows of
+//! the other what is worth appending again. Advice only: see
 //! `format-spec/10-warm-list.md`.
 //!
 //! Knows: shards, the disk, the budget. Does not know: threads, the log. Written under a temporary name, synced, then renamed; so there is one list or
@@ -7,14 +8,17 @@
 
 use crate::budget::{Budget, Charge};
 use crate::disk::{Disk, DiskFile};
+use crate::format::location::Location;
 use crate::format::names;
 use crate::format::warm::{ENTRY_COUNT_MAX, ENTRY_LEN, WarmEntry, WarmHeader, list_len};
-use crate::shard::Shards;
-use crate::sync::Mutex;
+use crate::shard::{Shard, Shards};
+use crate::sync::{Mutex, RwLock};
 use std::io;
 
 /// Entries of a ring that are looked at under one lock.
 const STEP_COUNT: usize = 64;
+/// Slots of the log's index that are counted under one lock.
+const COUNT_STEP: usize = 2048;
 /// Memory that writing a list takes.
 pub(crate) const WORKING_BYTES: u64 = (STEP_COUNT * (ENTRY_LEN + size_of::<WarmEntry>())) as u64;
 /// A list is at most this share of the disk budget long.
@@ -71,19 +75,29 @@ impl Warm {
         budget: &Budget,
         store_id: [u8; 16],
         or_instead: bool,
+        number_of: &dyn Fn(u16) -> Option<u32>,
         between: &dyn Fn(),
     ) -> u64 {
         let mut state = self.0.lock();
         let now_bytes = inserted_bytes(shards);
-        let is_empty = shards.iter().all(|(shard, _)| shard.read().memory.main_bytes() == 0);
-        if state.is_off || is_empty || now_bytes == state.written_at_bytes {
+        if state.is_off || now_bytes == state.written_at_bytes {
             return 0;
         }
         // Whatever comes of it, the next is due later.
         state.tried_at_bytes = now_bytes;
         let shard_count = shards.iter().count() as u64;
         let shard_max = (budget.limit_bytes() / SHARE_OF_DISK / ENTRY_LEN as u64).min(ENTRY_COUNT_MAX) / shard_count;
-        let wanted = shards.iter().map(|(shard, _)| shard.read().memory.len().min(shard_max)).sum();
+        let (mut wanted, mut is_empty) = (0, true);
+        for (shard, _) in shards.iter() {
+            let mut popular = 0;
+            for_each_popular(shard, between, |_, _| popular += 1);
+            let shard = shard.read();
+            wanted += shard_max.min(shard.memory.len() + popular);
+            is_empty &= popular == 0 && shard.memory.main_bytes() == 0;
+        }
+        if is_empty {
+            return 0;
+        }
         let bytes = list_bytes(wanted);
         let mut charge = budget.try_charge(bytes);
         let free_bytes = budget.limit_bytes() - budget.used_bytes();
@@ -98,7 +112,7 @@ impl Warm {
             charge = budget.try_charge(bytes);
         }
         let Some(charge) = charge else { return 0 };
-        match write_list(shards, disk, store_id, charge, (shard_max, wanted), between) {
+        match write_list(shards, disk, store_id, charge, (shard_max, wanted), number_of, between) {
             Ok((charge, len)) => {
                 // The old file went with the rename, and its charge goes here.
                 state.charge = Some(charge);
@@ -133,6 +147,7 @@ fn write_list(
     store_id: [u8; 16],
     mut charge: Charge,
     (shard_max, entry_count_max): (u64, u64),
+    number_of: &dyn Fn(u16) -> Option<u32>,
     between: &dyn Fn(),
 ) -> io::Result<(Charge, u64)> {
     let file = disk.create_new(names::WARM_TEMPORARY)?;
@@ -144,7 +159,7 @@ fn write_list(
             false => Err(io::Error::new(io::ErrorKind::StorageFull, "the file takes more blocks than were charged")),
         };
         check(file.allocated_bytes()?)?;
-        let len = write_entries(&*file, shards, store_id, (shard_max, entry_count_max), between)?;
+        let len = write_entries(&*file, shards, store_id, (shard_max, entry_count_max), number_of, between)?;
         file.truncate(len)?;
         file.sync_data()?;
         let allocated_bytes = check(file.allocated_bytes()?)?;
@@ -171,35 +186,83 @@ fn write_entries(
     shards: &Shards,
     store_id: [u8; 16],
     (shard_max, entry_count_max): (u64, u64),
+    number_of: &dyn Fn(u16) -> Option<u32>,
     between: &dyn Fn(),
 ) -> io::Result<u64> {
-    let mut hasher = WarmHeader::entries_hasher(store_id);
-    let mut entry_count = 0;
+    let mut out = Entries { file, hasher: WarmHeader::entries_hasher(store_id), count: 0, bytes: Vec::new() };
+    let mut left = Vec::with_capacity(shards.iter().count());
     let mut entries = Vec::with_capacity(STEP_COUNT);
-    let mut bytes = Vec::with_capacity(STEP_COUNT * ENTRY_LEN);
     for (shard, _) in shards.iter() {
-        let (mut position, mut left) = (Some(0), shard_max.min(entry_count_max - entry_count));
-        while let Some(from) = position.filter(|_| left > 0) {
+        let (mut position, mut shard_left) = (Some(0), shard_max.min(entry_count_max - out.count));
+        while let Some(from) = position.filter(|_| shard_left > 0) {
             entries.clear();
             position = shard.read().memory.list_main(from, STEP_COUNT, |key_hash, popularity| {
-                entries.push(WarmEntry { key_hash, popularity });
+                entries.push(WarmEntry::key(key_hash, popularity));
             });
             between();
-            entries.truncate(left as usize);
-            if entries.is_empty() {
-                continue;
-            }
-            bytes.clear();
-            entries.iter().for_each(|entry| bytes.extend_from_slice(&entry.encode()));
-            file.write_at(list_len(entry_count), &bytes)?;
-            hasher.update(&bytes);
-            left -= entries.len() as u64;
-            entry_count += entries.len() as u64;
+            entries.truncate(shard_left as usize);
+            shard_left -= entries.len() as u64;
+            out.write(&entries)?;
+        }
+        left.push(shard_left);
+    }
+    // Behind all keys: memory is read back from those alone.
+    for ((shard, _), shard_left) in shards.iter().zip(left) {
+        let mut shard_left = shard_left.min(entry_count_max - out.count);
+        let mut position = Some(0);
+        while let Some(from) = position.filter(|_| shard_left > 0) {
+            entries.clear();
+            position = shard.read().disk_index.as_ref().and_then(|index| {
+                index.popular(from, STEP_COUNT, |location, popularity| {
+                    let location = Location::unpack(location);
+                    let number = number_of(location.segment);
+                    entries.extend(number.map(|number| WarmEntry::record(number, location.offset, popularity)));
+                })
+            });
+            between();
+            entries.truncate(shard_left as usize);
+            shard_left -= entries.len() as u64;
+            out.write(&entries)?;
         }
     }
-    let header = WarmHeader { store_id, entry_count, entries_crc: hasher.finalize() };
+    let header = WarmHeader { store_id, entry_count: out.count, entries_crc: out.hasher.finalize() };
     file.write_at(0, &header.encode())?;
-    Ok(list_len(entry_count))
+    Ok(list_len(out.count))
+}
+
+/// Entries on their way to the file.
+struct Entries<'a> {
+    file: &'a dyn DiskFile,
+    hasher: crc32fast::Hasher,
+    count: u64,
+    bytes: Vec<u8>,
+}
+
+impl Entries<'_> {
+    fn write(&mut self, entries: &[WarmEntry]) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.bytes.clear();
+        entries.iter().for_each(|entry| self.bytes.extend_from_slice(&entry.encode()));
+        self.file.write_at(list_len(self.count), &self.bytes)?;
+        self.hasher.update(&self.bytes);
+        self.count += entries.len() as u64;
+        Ok(())
+    }
+}
+
+/// Visits what was hit on disk, in steps under the shard's lock.
+fn for_each_popular(shard: &RwLock<Shard>, between: &dyn Fn(), mut visit: impl FnMut(u64, u8)) {
+    let mut position = Some(0);
+    while let Some(from) = position {
+        position = shard
+            .read()
+            .disk_index
+            .as_ref()
+            .and_then(|index| index.popular(from, COUNT_STEP, |at, hits| visit(at, hits)));
+        between();
+    }
 }
 
 #[cfg(all(test, not(emberlog_loom)))]
@@ -242,7 +305,7 @@ mod tests {
         {
             let (shards, disk, budget) = (shards(shard_count, entry_count), SimDisk::new(1), Budget::new(disk_bytes));
             let warm = Warm::new(&shards, None);
-            let written = warm.write(&shards, &disk, &budget, STORE_ID, false, &|| ());
+            let written = warm.write(&shards, &disk, &budget, STORE_ID, false, &|_| None, &|| ());
             assert_eq!(written, disk.read_file(names::WARM).len() as u64);
             assert_eq!(budget.used_bytes(), disk.used_bytes(), "what the file takes, and no more");
             assert!(disk.used_bytes() <= list_bytes_max(disk_bytes), "{} of {disk_bytes}", disk.used_bytes());
@@ -250,7 +313,9 @@ mod tests {
             let per_shard = (list_bytes_max(disk_bytes) - SLACK_BYTES) / ENTRY_LEN as u64 / shard_count as u64;
             let expected: u64 = shards.iter().map(|(shard, _)| shard.read().memory.len().min(per_shard)).sum();
             assert_eq!(list.len() as u64, expected, "{shard_count} shards, {entry_count} entries, {disk_bytes}");
-            assert!(list.iter().all(|entry| shards.read(entry.key_hash).memory.may_hold(entry.key_hash)));
+            assert!(
+                list.iter().all(|entry| entry.as_key().is_some_and(|hash| shards.read(hash).memory.may_hold(hash)))
+            );
         }
     }
 
@@ -261,12 +326,12 @@ mod tests {
             for free in (0..80 << 10).step_by(1024) {
                 let (shards, disk, budget) = (shards(1, 700), SimDisk::new(1), Budget::new(64 << 20));
                 let warm = Warm::new(&shards, None);
-                assert!(warm.write(&shards, &disk, &budget, STORE_ID, false, &|| ()) > 0);
+                assert!(warm.write(&shards, &disk, &budget, STORE_ID, false, &|_| None, &|| ()) > 0);
                 let (old, old_bytes) = (listed(&disk), disk.used_bytes());
                 (0..200).for_each(|n| promote(&shards, 1_000_000 + n));
                 // Others take the rest of the budget but this.
                 let others = budget.try_charge(budget.limit_bytes() - budget.used_bytes() - free).expect("it is free");
-                let written = warm.write(&shards, &disk, &budget, STORE_ID, is_end, &|| ());
+                let written = warm.write(&shards, &disk, &budget, STORE_ID, is_end, &|_| None, &|| ());
                 let list = listed(&disk);
                 let needed = list_len(900).next_multiple_of(4096) + SLACK_BYTES;
                 assert_eq!(
@@ -293,25 +358,33 @@ mod tests {
     fn an_old_list_that_cannot_be_removed_for_a_new_one_stays_and_stays_charged() {
         let (shards, disk, budget) = (shards(1, 700), SimDisk::new(1), Budget::new(64 << 20));
         let warm = Warm::new(&shards, None);
-        assert!(warm.write(&shards, &disk, &budget, STORE_ID, false, &|| ()) > 0);
+        assert!(warm.write(&shards, &disk, &budget, STORE_ID, false, &|_| None, &|| ()) > 0);
         let (old, old_bytes) = (listed(&disk), disk.used_bytes());
         let free = old_bytes;
         let others = budget.try_charge(budget.limit_bytes() - budget.used_bytes() - free).expect("it is free");
         (0..200).for_each(|n| promote(&shards, 1_000_000 + n));
         disk.fail_nth(SimOp::Unlink, 1, SimFault::once(SimCause::Io));
-        assert_eq!(warm.write(&shards, &disk, &budget, STORE_ID, true, &|| ()), 0, "there is no room beside it");
+        assert_eq!(
+            warm.write(&shards, &disk, &budget, STORE_ID, true, &|_| None, &|| ()),
+            0,
+            "there is no room beside it"
+        );
         assert!(listed(&disk) == old, "it is as it was");
         assert_eq!(budget.used_bytes(), others.bytes() + old_bytes);
         drop(others);
         promote(&shards, 2_000_000);
-        assert_eq!(warm.write(&shards, &disk, &budget, STORE_ID, true, &|| ()), 0, "a failure ends the list");
+        assert_eq!(
+            warm.write(&shards, &disk, &budget, STORE_ID, true, &|_| None, &|| ()),
+            0,
+            "a failure ends the list"
+        );
     }
 
     #[test]
     fn a_list_is_due_when_a_part_of_memory_was_replaced_and_written_only_if_something_was() {
         let (shards, disk, budget) = (shards(1, 0), SimDisk::new(1), Budget::new(64 << 20));
         let warm = Warm::new(&shards, None);
-        let write = |is_end| warm.write(&shards, &disk, &budget, STORE_ID, is_end, &|| ());
+        let write = |is_end| warm.write(&shards, &disk, &budget, STORE_ID, is_end, &|_| None, &|| ());
         assert_eq!((warm.is_due(&shards), write(true)), (false, 0), "of nothing there is no list");
         let (mut next, mut written) = (0, 0);
         for round in 0..4 {

@@ -1,4 +1,4 @@
-//! The warm list: what memory held, so that a restart can read it back. Specification: `format-spec/10-warm-list.md`.
+//! The warm list: what memory held, so that a restart can read it back, and what was asked for on disk. Specification: `format-spec/10-warm-list.md`.
 //!
 //! It is advice and nothing depends on it: it names keys by their hash, and what is read back is whatever the log says of them.
 
@@ -25,25 +25,50 @@ pub const fn list_len(entry_count: u64) -> u64 {
     WarmHeader::LEN as u64 + entry_count * ENTRY_LEN as u64
 }
 
-/// One key that memory held.
+/// One key that memory held, or one record that was asked for on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WarmEntry {
-    /// Hash of the key.
-    pub key_hash: u64,
-    /// How often it was asked for lately, as far as eviction counts.
+    /// What it names: see [`as_key`](Self::as_key) and [`as_record`](Self::as_record).
+    pub subject: u64,
+    /// How often it was asked for lately, as far as is counted.
     pub popularity: u8,
+    /// What kind of subject that is.
+    pub kind: u8,
 }
 
 impl WarmEntry {
+    const KEY: u8 = 0;
+    const RECORD: u8 = 1;
+
+    /// A key that memory held, by its hash.
+    pub fn key(key_hash: u64, popularity: u8) -> Self {
+        Self { subject: key_hash, popularity, kind: Self::KEY }
+    }
+
+    /// A record that was asked for on disk, by its place.
+    pub fn record(segment_number: u32, offset: u32, popularity: u8) -> Self {
+        Self { subject: u64::from(offset) << 32 | u64::from(segment_number), popularity, kind: Self::RECORD }
+    }
+
+    /// The hash of the key that it names, if it names one.
+    pub fn as_key(&self) -> Option<u64> {
+        (self.kind == Self::KEY).then_some(self.subject)
+    }
+
+    /// The number of the segment and the offset of the record that it names, if it names one.
+    pub fn as_record(&self) -> Option<(u32, u32)> {
+        (self.kind == Self::RECORD).then_some((self.subject as u32, (self.subject >> 32) as u32))
+    }
+
     /// Encodes the entry.
     pub fn encode(&self) -> [u8; ENTRY_LEN] {
-        Builder::<ENTRY_LEN>::new().u64(self.key_hash).u8(self.popularity).finish()
+        Builder::<ENTRY_LEN>::new().u64(self.subject).u8(self.popularity).u8(self.kind).finish()
     }
 
     /// Decodes an entry: any bytes are one.
     pub fn decode(bytes: &[u8; ENTRY_LEN]) -> Self {
         let mut fields = Fields::new(bytes);
-        Self { key_hash: fields.u64(), popularity: fields.u8() }
+        Self { subject: fields.u64(), popularity: fields.u8(), kind: fields.u8() }
     }
 }
 
@@ -129,7 +154,7 @@ mod tests {
 
     #[test]
     fn entries_round_trip() {
-        let entry = WarmEntry { key_hash: 0x0123_4567_89ab_cdef, popularity: 3 };
+        let entry = WarmEntry::key(0x0123_4567_89ab_cdef, 3);
         assert_eq!(WarmEntry::decode(&entry.encode()), entry);
     }
 }

@@ -206,6 +206,18 @@ impl Table {
         self.words.iter().map(|word| Slot::from_bits(word.load(Ordering::Relaxed))).filter(|slot| !slot.is_empty())
     }
 
+    /// Tells location and popularity of the slots that were hit, of `count` slots from this one on. Returns where to go on; `None` at the end.
+    pub(crate) fn popular(&self, from: usize, count: usize, mut tell: impl FnMut(u64, u8)) -> Option<usize> {
+        let until = self.words.len().min(from.saturating_add(count));
+        for place in from..until {
+            let slot = self.slot(place);
+            if !slot.is_empty() && slot.popularity() > 0 {
+                tell(slot.location(), slot.popularity());
+            }
+        }
+        (until < self.words.len()).then_some(until)
+    }
+
     /// Recounts everything and checks the invariants. Panics with a sentence where one does not hold.
     pub(crate) fn validate(&self) {
         assert_eq!(self.slots().count() as u64, self.used_count, "used_count is the number of used slots");

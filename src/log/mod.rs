@@ -262,6 +262,11 @@ impl Log {
         Ok(log)
     }
 
+    /// The number of the segment with this short name.
+    pub(crate) fn number_of(&self, name: u16) -> Option<u32> {
+        self.segments.pin(name).map(|segment| segment.header.number)
+    }
+
     pub(crate) fn plan(&self) -> &LogPlan {
         &self.plan
     }

@@ -4,7 +4,7 @@
 //! over the tail's batch headers). Memory: one window, and a line for each file and finding.
 
 use super::verdict::{self, RecordFacts, RecordVerdict, Relation, SegmentFacts, SegmentVerdict};
-use super::warm_list::{self, WarmList, WarmSurvey};
+use super::warm_list::{self, HitRecord, WarmList, WarmSurvey};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, ErrorKind};
 use crate::format::footer::FooterTail;
@@ -87,6 +87,10 @@ pub trait Visitor {
     fn segment(&mut self, index: usize) {
         let _ = index;
     }
+    /// Records of that segment that were hit on disk before the store was left, by offset: advice.
+    fn hits(&mut self, records: &[HitRecord]) {
+        let _ = records;
+    }
     /// A key got a value; its record stands at `offset`.
     fn put(&mut self, key_hash: u64, offset: u32);
     /// A key lost its value.
@@ -108,6 +112,8 @@ pub struct Survey {
     pub warm: Option<WarmSurvey>,
     /// The list, for a store that is opened.
     pub(crate) warm_list: Option<WarmList>,
+    /// The records that it names, in log order.
+    hit_records: Vec<HitRecord>,
     /// What is wrong, oldest first; at most ten thousand.
     pub findings: Vec<Finding>,
     /// How many findings there are.
@@ -135,6 +141,8 @@ pub struct Room {
     pub warm_bytes_max: u64,
     /// Most segments that stay.
     pub count_max: usize,
+    /// Most records that were hit on disk to know of while the index is built; 12 bytes of memory each.
+    pub hit_count_max: usize,
 }
 
 /// Reads the identity of a store.
@@ -179,6 +187,7 @@ impl Survey {
             temporaries: Vec::new(),
             warm: None,
             warm_list: None,
+            hit_records: Vec::new(),
             findings: Vec::new(),
             finding_count: 0,
             damage_count: 0,
@@ -230,7 +239,9 @@ impl Survey {
 
     fn read_warm(&mut self, disk: &dyn Disk, room: Option<Room>) -> Result<(), Error> {
         let name = names::WARM;
-        let found = warm_list::survey(disk, self.identity.store_id).map_err(|error| open_error(name, error))?;
+        let record_count_max = room.map_or(0, |room| room.hit_count_max);
+        let found = warm_list::survey(disk, self.identity.store_id, record_count_max)
+            .map_err(|error| open_error(name, error))?;
         let Some((warm, list)) = found else { return Ok(()) };
         if let Err(error) = &list {
             let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<DecodeError>()).copied();
@@ -240,12 +251,12 @@ impl Survey {
             self.find(Finding { label: "W-LIST", file: name.to_owned(), offset, what, damage: true, cause });
         }
         if let Some(room) = room {
-            self.warm_list = list.ok().filter(|_| warm.allocated_bytes <= room.warm_bytes_max);
-            if self.warm_list.is_none() {
+            let Some((list, records)) = list.ok().filter(|_| warm.allocated_bytes <= room.warm_bytes_max) else {
                 // Of no use: it goes with what was never finished.
                 self.temporaries.push(name.to_owned());
                 return Ok(());
-            }
+            };
+            (self.warm_list, self.hit_records) = (Some(list), records);
         }
         self.warm = Some(warm);
         Ok(())
@@ -487,6 +498,12 @@ impl Survey {
         }
     }
 
+    fn hit_records_of(&self, number: u32) -> &[HitRecord] {
+        let from = self.hit_records.partition_point(|record| record.segment_number < number);
+        let until = self.hit_records.partition_point(|record| record.segment_number <= number);
+        &self.hit_records[from..until]
+    }
+
     // -- the events
 
     fn apply(&mut self, disk: &dyn Disk, depth: Depth, visitor: &mut dyn Visitor) -> Result<(), Error> {
@@ -494,6 +511,7 @@ impl Survey {
         for (position, &index) in chain.iter().enumerate() {
             let successor = chain.get(position + 1).and_then(|&next| self.segments[next].link);
             visitor.segment(index);
+            visitor.hits(self.hit_records_of(self.segments[index].number));
             let file = open(disk, &self.segments[index].file)?;
             let ended = if self.segments[index].footer.is_some() {
                 self.apply_footer(index, &*file, depth, visitor)?;

@@ -22,6 +22,24 @@ pub struct WarmSurvey {
     pub entry_count: Option<u64>,
 }
 
+/// A record that was hit on disk, as a list names it. In log order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HitRecord {
+    /// The number of its segment.
+    pub segment_number: u32,
+    /// Where it stands there.
+    pub offset: u32,
+    /// Its hits.
+    pub popularity: u8,
+}
+
+impl HitRecord {
+    fn new(entry: WarmEntry) -> Option<Self> {
+        let (segment_number, offset) = entry.as_record()?;
+        Some(Self { segment_number, offset, popularity: entry.popularity })
+    }
+}
+
 /// A list that verified.
 #[derive(Debug)]
 pub struct WarmList {
@@ -36,18 +54,28 @@ impl WarmList {
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] with a [`DecodeError`] inside if it does not verify; those of the disk.
     pub fn open(disk: &dyn Disk, store_id: [u8; 16]) -> io::Result<Option<Self>> {
-        open_file(disk)?.map(|file| Self::verify(file, store_id)).transpose()
+        open_file(disk)?.map(|file| Ok(Self::verify(file, store_id, 0)?.0)).transpose()
     }
 
-    fn verify(file: Box<dyn DiskFile>, store_id: [u8; 16]) -> io::Result<Self> {
+    /// Verifies all of it, and gathers the records that it names, at most so many.
+    fn verify(
+        file: Box<dyn DiskFile>,
+        store_id: [u8; 16],
+        record_count_max: usize,
+    ) -> io::Result<(Self, Vec<HitRecord>)> {
         let mut raw = [0; WarmHeader::LEN];
         let got = file.read_at(0, &mut raw)?;
         let header = WarmHeader::decode(store_id, file.len()?, &raw[..got]).map_err(invalid)?;
         let mut list = Self { file, left_count: header.entry_count, offset: WarmHeader::LEN as u64 };
         let mut hasher = WarmHeader::entries_hasher(store_id);
-        let mut buffer = Vec::new();
+        let (mut buffer, mut records) = (Vec::new(), Vec::new());
         while let step @ 1.. = list.read_step(STEP_COUNT, &mut buffer)? {
-            hasher.update(&buffer[..step * ENTRY_LEN]);
+            let bytes = &buffer[..step * ENTRY_LEN];
+            hasher.update(bytes);
+            let left = record_count_max - records.len();
+            records.extend(
+                bytes.as_chunks::<ENTRY_LEN>().0.iter().map(WarmEntry::decode).filter_map(HitRecord::new).take(left),
+            );
         }
         let expected = hasher.finalize();
         if expected != header.entries_crc {
@@ -55,7 +83,8 @@ impl WarmList {
             return Err(invalid(DecodeError { structure: ENTRIES_NAME, fault }));
         }
         (list.left_count, list.offset) = (header.entry_count, WarmHeader::LEN as u64);
-        Ok(list)
+        records.sort_unstable();
+        Ok((list, records))
     }
 
     /// Entries that are still to be read.
@@ -92,11 +121,19 @@ impl WarmList {
 ///
 /// # Errors
 /// Those of opening the file. That it cannot be read is no more than a reason not to believe it.
-pub(super) fn survey(disk: &dyn Disk, store_id: [u8; 16]) -> io::Result<Option<(WarmSurvey, io::Result<WarmList>)>> {
+#[allow(
+    clippy::type_complexity,
+    reason = "what there is, and of what is believed the list and the records that it names"
+)]
+pub(super) fn survey(
+    disk: &dyn Disk,
+    store_id: [u8; 16],
+    record_count_max: usize,
+) -> io::Result<Option<(WarmSurvey, io::Result<(WarmList, Vec<HitRecord>)>)>> {
     let Some(file) = open_file(disk)? else { return Ok(None) };
     let (file_len, allocated_bytes) = (file.len()?, file.allocated_bytes()?);
-    let list = WarmList::verify(file, store_id);
-    let entry_count = list.as_ref().ok().map(WarmList::left_count);
+    let list = WarmList::verify(file, store_id, record_count_max);
+    let entry_count = list.as_ref().ok().map(|(list, _)| list.left_count());
     Ok(Some((WarmSurvey { file_len, allocated_bytes, entry_count }, list)))
 }
 
@@ -121,8 +158,7 @@ mod tests {
     const STORE_ID: [u8; 16] = [9; 16];
 
     fn entries(count: u64) -> Vec<WarmEntry> {
-        let entry =
-            |index: u64| WarmEntry { key_hash: index.wrapping_mul(0x9e37_79b9_7f4a_7c15), popularity: index as u8 % 4 };
+        let entry = |index: u64| WarmEntry::key(index.wrapping_mul(0x9e37_79b9_7f4a_7c15), index as u8 % 4);
         (0..count).map(entry).collect()
     }
 
@@ -151,7 +187,7 @@ mod tests {
     fn without_a_file_there_is_no_list() {
         let disk = SimDisk::new(1);
         assert!(WarmList::open(&disk, STORE_ID).expect("that is no error").is_none());
-        assert!(survey(&disk, STORE_ID).expect("that is no error").is_none());
+        assert!(survey(&disk, STORE_ID, 0).expect("that is no error").is_none());
     }
 
     #[test]
@@ -172,9 +208,9 @@ mod tests {
                 assert_eq!(found, expected, "{count} in steps of {step}");
                 assert!(list.next_entries(step).expect("the end is no error").is_empty());
             }
-            let (survey, list) = survey(&disk, STORE_ID).expect("it can be read").expect("it is there");
+            let (survey, list) = survey(&disk, STORE_ID, 0).expect("it can be read").expect("it is there");
             assert_eq!((survey.entry_count, survey.file_len), (Some(count), list_len(count)));
-            assert!(survey.allocated_bytes >= survey.file_len && list.is_ok());
+            assert!(survey.allocated_bytes >= survey.file_len && list.is_ok_and(|(_, records)| records.is_empty()));
         }
     }
 
@@ -185,7 +221,7 @@ mod tests {
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(fault(&bytes), io::ErrorKind::InvalidData, "bit {bit}");
-            let (survey, list) = survey(&disk_with(&bytes), STORE_ID).expect("it can be read").expect("it is there");
+            let (survey, list) = survey(&disk_with(&bytes), STORE_ID, 0).expect("it can be read").expect("it is there");
             assert!(survey.entry_count.is_none() && survey.file_len == good.len() as u64 && list.is_err(), "bit {bit}");
         }
     }
@@ -211,7 +247,7 @@ mod tests {
     fn a_file_that_cannot_be_read_is_a_list_that_is_not_believed() {
         let disk = disk_with(&list(&entries(5)));
         disk.fail_nth(SimOp::Read, 1, SimFault::forever(SimCause::Io));
-        let (survey, list) = survey(&disk, STORE_ID).expect("only its content is lost").expect("it is there");
+        let (survey, list) = survey(&disk, STORE_ID, 0).expect("only its content is lost").expect("it is there");
         assert!(survey.entry_count.is_none() && list.is_err_and(|error| error.kind() != io::ErrorKind::InvalidData));
     }
 }

@@ -137,8 +137,19 @@ impl Shard {
     /// Points the log's index to a key's new record. A slot that has to go for it is that of the least popular, among equals the one whose
     /// segment `age` says is oldest (smallest).
     pub(crate) fn index_put(&mut self, hash: u64, location: Location, age: impl Fn(Location) -> u64) -> Indexed {
+        self.index_put_popular(hash, location, 0, age)
+    }
+
+    /// The same for a record that was hit before.
+    pub(crate) fn index_put_popular(
+        &mut self,
+        hash: u64,
+        location: Location,
+        popularity: u8,
+        age: impl Fn(Location) -> u64,
+    ) -> Indexed {
         let Some(index) = &mut self.disk_index else { return Indexed::default() };
-        let put = index.put(hash, location.pack(), 0, |packed| age(Location::unpack(packed)));
+        let put = index.put(hash, location.pack(), popularity, |packed| age(Location::unpack(packed)));
         let (dropped, displaced) = match put {
             Put::Inserted => (None, false),
             Put::Replaced(old) => (Some(old), false),

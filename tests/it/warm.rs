@@ -81,11 +81,11 @@ fn report(cache: &Cache) -> RecoveryReport {
     cache.stats().recovery.expect("a disk tier")
 }
 
-/// Hashes that a list names.
+/// Keys that a list names.
 fn listed(disk: &SimDisk) -> Vec<WarmEntry> {
     let bytes = disk.read_file(WARM);
     let entries = bytes.get(WarmHeader::LEN..).unwrap_or_default();
-    entries.as_chunks::<ENTRY_LEN>().0.iter().map(WarmEntry::decode).collect()
+    entries.as_chunks::<ENTRY_LEN>().0.iter().map(WarmEntry::decode).filter(|entry| entry.as_key().is_some()).collect()
 }
 
 /// A list of this store, or of another.
@@ -262,7 +262,7 @@ fn a_list_that_does_not_verify_is_too_large_or_is_of_another_store_costs_warmth_
         bytes[at] ^= 4;
         bytes
     };
-    let many = |count: u64| (0..count).map(|n| WarmEntry { key_hash: n << 40, popularity: 1 });
+    let many = |count: u64| (0..count).map(|n| WarmEntry::key(n << 40, 1));
     let oversized: Vec<_> = many((setup.disk_bytes / 64 + 8192) / 12).chain(listed(&disk)).collect();
     let twice: Vec<_> = many(50).chain(listed(&disk)).chain(listed(&disk)).collect();
     // What the file holds, whether that verifies, whether it is used.

@@ -190,7 +190,10 @@ fn show_warm_list(survey: &Survey, disk: &SimDisk, files: &Files) -> Option<Valu
         let mut shown = Vec::new();
         while list.left_count() > 0 {
             let next = list.next_entries(2).expect("reading works");
-            shown.extend(next.iter().map(|entry| json!({"key_hash": entry.key_hash, "popularity": entry.popularity})));
+            shown
+                .extend(next.iter().map(
+                    |entry| json!({"subject": entry.subject, "popularity": entry.popularity, "kind": entry.kind}),
+                ));
         }
         shown
     });

@@ -140,7 +140,7 @@ pub(crate) fn warm_list(files: &Files, keys: &[(&str, u8)]) -> Vec<u8> {
     let (store_id, salt) = (identity.store_id, identity.hash_salt);
     let entry = |&(key, popularity): &(&str, u8)| {
         let key_hash = xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), salt);
-        WarmEntry { key_hash, popularity }.encode()
+        WarmEntry::key(key_hash, popularity).encode()
     };
     let entries: Vec<u8> = keys.iter().flat_map(entry).collect();
     // As the page says it.
