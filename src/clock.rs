@@ -1,10 +1,10 @@
 //! Time, injected: the only place that asks the system for it.
 
-use crate::sync::{Ordering, PlainAtomicU64};
+use crate::sync::{OnceLock, Ordering, PlainAtomicU64};
 use std::fmt;
 use std::time::Duration;
 
-/// Wall-clock time in milliseconds. Expiry and nothing else depends on it; eviction never does.
+/// Wall-clock time in milliseconds. Expiry and the ages that statistics tell depend on it, and nothing else; eviction never does.
 ///
 /// ```
 /// use emberlog::{Clock, ManualClock};
@@ -16,6 +16,20 @@ use std::time::Duration;
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Milliseconds since 1970-01-01 UTC.
     fn now_unix_ms(&self) -> u64;
+
+    /// Nanoseconds since some instant, never less than before: for measuring how long requests take. Nothing is decided by it. The default is the
+    /// system's monotonic clock.
+    fn monotonic_ns(&self) -> u64 {
+        system_monotonic_ns()
+    }
+}
+
+/// Nanoseconds since the first time somebody asked.
+#[allow(clippy::disallowed_methods, reason = "the one home of measured time")]
+fn system_monotonic_ns() -> u64 {
+    static START: OnceLock<std::time::Instant> = OnceLock::new();
+    let start = START.get_or_init(std::time::Instant::now);
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The system's clock.
@@ -54,5 +68,9 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now_unix_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.now_unix_ms().saturating_mul(1_000_000)
     }
 }

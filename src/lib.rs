@@ -137,7 +137,7 @@
 //!
 //! | floor | module | question that it answers |
 //! | --- | --- | --- |
-//! | 0 | `error` `sync` [`clock`] `budget` `counters` `hash` `random` [`units`] | what everybody needs |
+//! | 0 | `error` `sync` [`clock`] `budget` `counters` `hash` `histogram` `random` [`units`] | what everybody needs |
 //! | 1 | [`mod@format`] | which bytes, and are they sound? |
 //! | 1 | `policy` | what is worth keeping? |
 //! | 2 | [`disk`] | what does the system promise of files, and what survives a crash? |
@@ -162,6 +162,7 @@ pub mod disk;
 mod error;
 pub mod format;
 mod hash;
+mod histogram;
 mod index;
 pub mod log;
 mod observe;
@@ -181,4 +182,8 @@ pub use cache::{
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Error, ErrorKind};
-pub use observe::{DiskStats, MemoryAccounts, MemoryStats, RecoveryReport, RequestStats, Stats};
+pub use histogram::{Bucket, Histogram};
+pub use observe::{
+    AgeStats, DiskAccounts, DiskStats, LatencyStats, MemoryAccounts, MemoryStats, RecoveryReport, RequestStats, Stats,
+    Temperature,
+};

@@ -82,6 +82,8 @@ pub struct Config {
     /// Expected mean of key and value together, 1 byte to 1 GiB. Default 256 bytes.
     #[serde(with = "units::bytes")]
     pub expected_entry_bytes: u64,
+    /// One request in so many is measured, 0 to 1,048,576, 0 for none: see [`Builder::sample_one_in`]. Default 128.
+    pub sample_one_in: u32,
 }
 
 impl Default for Config {
@@ -99,13 +101,14 @@ impl Default for Config {
             append_buffer_bytes: None,
             disk_index_bytes: None,
             expected_entry_bytes: 256,
+            sample_one_in: 128,
         }
     }
 }
 
 impl Config {
     /// The names of all settings.
-    pub const KEYS: [&'static str; 12] = [
+    pub const KEYS: [&'static str; 13] = [
         "memory_bytes",
         "disk_bytes",
         "durability",
@@ -118,6 +121,7 @@ impl Config {
         "append_buffer_bytes",
         "disk_index_bytes",
         "expected_entry_bytes",
+        "sample_one_in",
     ];
 
     /// A builder with these settings.
