@@ -181,8 +181,8 @@ mod tests {
         let histogram = recorder.snapshot();
         assert_eq!(histogram.count(), 5_000);
         assert_eq!(histogram.mean(), Some(values.iter().sum::<u64>() as f64 / 5_000.0));
-        for q in [0.0, 0.001, 0.25, 0.5, 0.9, 0.99, 0.999, 1.0] {
-            let real = values[((q * 5_000.0).ceil() as usize).max(1) - 1] as f64;
+        for q in [0.0_f64, 0.001, 0.25, 0.5, 0.9, 0.99, 0.999, 1.0] {
+            let real = values[((q * 5_000.0_f64).ceil() as usize).max(1) - 1] as f64;
             let told = histogram.quantile(q).expect("there are values");
             assert!((told - real).abs() <= real / 8.0, "{q}: {told} for {real}");
         }

@@ -9,7 +9,7 @@ use super::core::{Candidate, Core};
 use crate::counters::Counter;
 use crate::histogram::Recorder;
 use crate::observe::Temperature;
-use crate::shard::ShardCounters;
+use crate::shard::Slot;
 use crate::shard::memory::MemoryTier;
 
 /// What is measured of sampled requests.
@@ -106,19 +106,18 @@ impl Witness for CloseLook<'_> {
 impl Core {
     /// Begins a close look at a read; `None` if the cache is closed, which is the other reason why one is due.
     #[cold]
-    pub(crate) fn look_closely(&self, hash: u64, counters: &ShardCounters) -> Option<CloseLook<'_>> {
-        self.rearm(hash, counters);
+    pub(crate) fn look_closely(&self, hash: u64, slot: &Slot) -> Option<CloseLook<'_>> {
+        self.rearm(hash, slot);
         (!self.is_closed()).then(|| CloseLook { core: self, started_ns: self.clock.monotonic_ns(), age_ms: None })
     }
 
     /// When a mutation began, if this one is looked at.
     #[inline]
-    pub(crate) fn start_if_due(&self, hash: u64) -> Option<u64> {
-        let counters = self.shards.counters(hash);
-        if !counters.pace.is_due(&counters.memory_hits) {
+    pub(crate) fn start_if_due(&self, hash: u64, slot: &Slot) -> Option<u64> {
+        if !slot.counters.is_look_due() {
             return None;
         }
-        self.rearm(hash, counters);
+        self.rearm(hash, slot);
         Some(self.clock.monotonic_ns())
     }
 
@@ -126,9 +125,10 @@ impl Core {
         self.clock.monotonic_ns().saturating_sub(started_ns)
     }
 
-    fn rearm(&self, hash: u64, counters: &ShardCounters) {
-        let _shard = self.shards.read(hash);
+    fn rearm(&self, hash: u64, slot: &Slot) {
+        let _shard = slot.read();
         // Under the lock, so that it is not overtaken by close: I-PAC-1.
+        let counters = &slot.counters;
         if !self.is_closed() {
             counters.pace.rearm(&counters.memory_hits, self.sample_one_in, hash);
         }

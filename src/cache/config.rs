@@ -82,7 +82,7 @@ pub struct Config {
     /// Expected mean of key and value together, 1 byte to 1 GiB. Default 256 bytes.
     #[serde(with = "units::bytes")]
     pub expected_entry_bytes: u64,
-    /// One request in so many is measured, 0 to 1,048,576, 0 for none: see [`Builder::sample_one_in`]. Default 128.
+    /// One request in so many is measured, 0 to 1,048,576, 0 for none: see [`Builder::sample_one_in`]. Default 256.
     pub sample_one_in: u32,
 }
 
@@ -101,7 +101,7 @@ impl Default for Config {
             append_buffer_bytes: None,
             disk_index_bytes: None,
             expected_entry_bytes: 256,
-            sample_one_in: 128,
+            sample_one_in: 256,
         }
     }
 }

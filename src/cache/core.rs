@@ -22,8 +22,8 @@ use crate::observe::{DiskAccounts, MemoryAccounts, RecoveryReport};
 use crate::shard::flights::{Flight, Waits};
 use crate::shard::lives::Ages;
 use crate::shard::memory::{Inserted, MemoryTier};
-use crate::shard::{Indexed, Loaded, ShardCounters, Shards};
-use crate::sync::{Arc, Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
+use crate::shard::{Indexed, Loaded, Shard, ShardCounters, Shards, Slot};
+use crate::sync::{Arc, Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -166,17 +166,18 @@ impl Core {
     /// Reads a value as bytes of its own.
     pub(crate) fn get(&self, key: &[u8], touch: Touch) -> Option<Bytes> {
         let hash = key_hash(self.salt, key);
-        let counters = self.shards.counters(hash);
-        if counters.pace.is_due(&counters.memory_hits) {
-            return self.get_closely(hash, key, touch, counters);
+        let slot = self.shards.slot(hash);
+        if slot.counters.is_look_due() {
+            return self.get_closely(hash, key, touch, slot);
         }
-        self.get_before(hash, key, touch, counters, ())
+        self.get_before(hash, key, touch, slot, ())
     }
 
     #[cold]
-    fn get_closely(&self, hash: u64, key: &[u8], touch: Touch, counters: &ShardCounters) -> Option<Bytes> {
-        let look = self.look_closely(hash, counters)?;
-        self.get_before(hash, key, touch, counters, look)
+    #[inline(never)]
+    fn get_closely(&self, hash: u64, key: &[u8], touch: Touch, slot: &Slot) -> Option<Bytes> {
+        let look = self.look_closely(hash, slot)?;
+        self.get_before(hash, key, touch, slot, look)
     }
 
     /// Reads a value before a witness.
@@ -186,27 +187,40 @@ impl Core {
         hash: u64,
         key: &[u8],
         touch: Touch,
-        counters: &ShardCounters,
+        slot: &Slot,
         mut witness: W,
     ) -> Option<Bytes> {
-        let location = {
-            let shard = self.shards.read(hash);
-            if let Some(hit) = shard.memory.lookup(hash, key, 0)
-                && (hit.expiry_s() == 0 || !self.is_expired(hit.expiry_s()))
-            {
-                if touch == Touch::Yes {
-                    shard.memory.touch(&hit, hash);
-                }
-                let bytes = hit.to_bytes();
-                witness.sees_entry(&shard.memory, hash);
-                drop(shard);
-                counters.memory_hits.one();
-                witness.sees_end(Outcome::Memory);
-                return Some(bytes);
+        let shard = slot.read();
+        if let Some(hit) = shard.memory.lookup(hash, key, 0)
+            && (hit.expiry_s() == 0 || !self.is_expired(hit.expiry_s()))
+        {
+            if touch == Touch::Yes {
+                shard.memory.touch(&hit, hash);
             }
-            counters.pace.tick();
-            self.find_on_disk(&shard, hash, touch)
-        };
+            let bytes = hit.to_bytes();
+            witness.sees_entry(&shard.memory, hash);
+            drop(shard);
+            slot.counters.memory_hits.one();
+            witness.sees_end(Outcome::Memory);
+            return Some(bytes);
+        }
+        self.get_past_memory(hash, key, touch, &slot.counters, shard, witness)
+    }
+
+    /// What is left of a read if memory has no entry. Not inlined, so that hits need not keep room for what it needs.
+    #[inline(never)]
+    fn get_past_memory<W: Witness>(
+        &self,
+        hash: u64,
+        key: &[u8],
+        touch: Touch,
+        counters: &ShardCounters,
+        shard: RwLockReadGuard<'_, Shard>,
+        mut witness: W,
+    ) -> Option<Bytes> {
+        counters.pace.tick();
+        let location = self.find_on_disk(&shard, hash, touch);
+        drop(shard);
         witness.sees_candidate(location.as_ref());
         let value = self.get_from_disk(hash, key, location);
         if value.is_some() {
@@ -222,23 +236,18 @@ impl Core {
     /// Lends a value to a closure, which runs when every lock and pin is gone.
     pub(crate) fn read<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let hash = key_hash(self.salt, key);
-        let counters = self.shards.counters(hash);
-        if counters.pace.is_due(&counters.memory_hits) {
-            return self.read_closely(hash, key, counters, read);
+        let slot = self.shards.slot(hash);
+        if slot.counters.is_look_due() {
+            return self.read_closely(hash, key, slot, read);
         }
-        self.read_before(hash, key, counters, (), read)
+        self.read_before(hash, key, slot, (), read)
     }
 
     #[cold]
-    fn read_closely<R>(
-        &self,
-        hash: u64,
-        key: &[u8],
-        counters: &ShardCounters,
-        read: impl FnOnce(&[u8]) -> R,
-    ) -> Option<R> {
-        let look = self.look_closely(hash, counters)?;
-        self.read_before(hash, key, counters, look, read)
+    #[inline(never)]
+    fn read_closely<R>(&self, hash: u64, key: &[u8], slot: &Slot, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let look = self.look_closely(hash, slot)?;
+        self.read_before(hash, key, slot, look, read)
     }
 
     /// Lends a value before a witness, who does not see what the closure does.
@@ -247,11 +256,12 @@ impl Core {
         &self,
         hash: u64,
         key: &[u8],
-        counters: &ShardCounters,
+        slot: &Slot,
         mut witness: W,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Option<R> {
-        let shard = self.shards.read(hash);
+        let counters = &slot.counters;
+        let shard = slot.read();
         if let Some(hit) = shard.memory.lookup(hash, key, 0)
             && (hit.expiry_s() == 0 || !self.is_expired(hit.expiry_s()))
         {
@@ -344,7 +354,7 @@ impl Core {
     }
 
     /// Looks a key up in the log's index and pins what it names. Called under the shard's lock.
-    fn find_on_disk(&self, shard: &crate::shard::Shard, hash: u64, touch: Touch) -> Option<Candidate> {
+    fn find_on_disk(&self, shard: &Shard, hash: u64, touch: Touch) -> Option<Candidate> {
         let log = self.log_on()?;
         let index = shard.disk_index.as_ref()?;
         let found = index.find(hash)?;
@@ -467,10 +477,11 @@ impl Core {
             return Some(InsertOutcome::closed());
         }
         let hash = key_hash(self.salt, key);
+        let slot = self.shards.slot(hash);
         let mut started_ns = None;
         if flight.is_none() {
-            self.shards.counters(hash).inserts.one();
-            started_ns = self.start_if_due(hash);
+            slot.counters.inserts.one();
+            started_ns = self.start_if_due(hash, slot);
         }
         let expiry_s = self.expiry_s(options);
         let now_s = if expiry_s == 0 { self.latest_s.load(Ordering::Relaxed) } else { self.now_s() };
@@ -482,14 +493,14 @@ impl Core {
         let header = RecordHeader::put(hash, key, value, expiry_s);
         let room = if keyed { self.room_for_value(header.record_len()) } else { self.room_for_value(u64::MAX) };
 
-        let mut shard = self.shards.write(hash);
+        let mut shard = slot.write();
         match flight {
             // The room that was reserved gives itself back.
             Some(flight) if !shard.flights.land(flight) => return None,
             Some(_) => {}
             None => {
                 shard.flights.overtake(hash);
-                self.shards.counters(hash).pace.tick();
+                slot.counters.pace.tick();
             }
         }
         let memory = match shard.memory.insert(hash, key, value, expiry_s, now_s) {
@@ -532,14 +543,15 @@ impl Core {
             return false;
         }
         let hash = key_hash(self.salt, key);
-        self.shards.counters(hash).removes.one();
-        let started_ns = self.start_if_due(hash);
+        let slot = self.shards.slot(hash);
+        slot.counters.removes.one();
+        let started_ns = self.start_if_due(hash, slot);
         let room = self.room_for_control(RecordHeader::LEN as u64);
 
-        let mut shard = self.shards.write(hash);
+        let mut shard = slot.write();
         let in_memory = shard.memory.lookup(hash, key, 0).map(|hit| hit.expiry_s());
         shard.flights.overtake(hash);
-        self.shards.counters(hash).pace.tick();
+        slot.counters.pace.tick();
         shard.memory.remove(hash, key);
         let candidate = if in_memory.is_some() { None } else { self.find_on_disk(&shard, hash, Touch::No) };
         let appended = room.map(|room| {

@@ -50,6 +50,12 @@ pub(crate) struct ShardCounters {
 }
 
 impl ShardCounters {
+    /// Whether to look at the request that comes now.
+    #[inline(always)]
+    pub(crate) fn is_look_due(&self) -> bool {
+        self.pace.is_due(&self.memory_hits)
+    }
+
     fn new(sample_one_in: u32) -> Self {
         Self {
             pace: Pace::new(sample_one_in),
@@ -67,15 +73,28 @@ impl ShardCounters {
 /// One shard on cache lines of its own (two: adjacent lines are fetched in pairs).
 #[derive(Debug)]
 #[repr(align(128))]
-struct Padded {
+pub(crate) struct Slot {
     lock: RwLock<Shard>,
-    counters: ShardCounters,
+    pub(crate) counters: ShardCounters,
+}
+
+impl Slot {
+    #[inline]
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Shard> {
+        self.lock.read()
+    }
+
+    #[inline]
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Shard> {
+        self.lock.write()
+    }
 }
 
 /// All shards.
 #[derive(Debug)]
 pub(crate) struct Shards {
-    slots: Box<[Padded]>,
+    slots: Box<[Slot]>,
+    /// How far a hash has to be shifted once it is shifted by one: a shift by 64, for one shard, is not defined.
     shift: u32,
 }
 
@@ -90,10 +109,10 @@ impl Shards {
                     if with_disk { MemoryTier::before_disk(memory, salt) } else { MemoryTier::new(memory, salt) }?;
                 let disk_index = (disk_index_bytes > 0).then(|| Table::new(disk_index_bytes)).transpose()?;
                 let shard = Shard { memory, disk_index, flights: Flights::default() };
-                Ok(Padded { lock: RwLock::new(shard), counters: ShardCounters::new(0) })
+                Ok(Slot { lock: RwLock::new(shard), counters: ShardCounters::new(0) })
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { slots, shift: 64 - count.trailing_zeros() })
+        Ok(Self { slots, shift: 63 - count.trailing_zeros() })
     }
 
     /// Looks at one request in so many closely, and watches some entries grow old. Nothing is done so unless this is called, once, before the first request.
@@ -113,9 +132,8 @@ impl Shards {
     }
 
     #[inline]
-    fn slot(&self, hash: u64) -> &Padded {
-        // A shift by 64, for one shard, is not defined: take it in two.
-        &self.slots[((hash >> 1) >> (self.shift - 1)) as usize]
+    pub(crate) fn slot(&self, hash: u64) -> &Slot {
+        &self.slots[(hash >> 1).wrapping_shr(self.shift) as usize]
     }
 
     #[inline]

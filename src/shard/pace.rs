@@ -20,12 +20,14 @@ use crate::sync::{Ordering, PlainAtomicU64};
 pub(crate) struct Pace {
     /// 0 is always due, and also says that the cache may be closed.
     due_at: PlainAtomicU64,
+    /// Where the drawing of random numbers stands.
+    drawn: PlainAtomicU64,
 }
 
 impl Pace {
     /// A pace that looks at the first request, and at none if `one_in` is 0.
     pub(crate) fn new(one_in: u32) -> Self {
-        Self { due_at: PlainAtomicU64::new(if one_in == 0 { u64::MAX } else { 1 }) }
+        Self { due_at: PlainAtomicU64::new(if one_in == 0 { u64::MAX } else { 1 }), drawn: PlainAtomicU64::new(0) }
     }
 
     /// Whether to look at this request: `hits` are the memory hits of the shard so far.
@@ -42,10 +44,13 @@ impl Pace {
         self.due_at.store(due_at.saturating_sub(1), Ordering::Relaxed);
     }
 
-    /// Draws when the next look is due. `noise` need not be good, just not the same each time.
+    /// Draws when the next look is due, with splitmix64; `noise` differs between shards and keys.
     pub(crate) fn rearm(&self, hits: &Counter, one_in: u32, noise: u64) {
         let now = hits.get();
-        let mixed = (noise ^ now.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let drawn = self.drawn.load(Ordering::Relaxed).wrapping_add(noise | 1);
+        self.drawn.store(drawn, Ordering::Relaxed);
+        let mixed = (drawn ^ (drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let span = one_in.saturating_mul(2).saturating_sub(1);
         let ahead = match one_in {
             0 => u64::MAX,
@@ -70,7 +75,7 @@ mod tests {
         let mut looked = Vec::new();
         for request in 0..count {
             if pace.is_due(&hits) {
-                pace.rearm(&hits, one_in, request);
+                pace.rearm(&hits, one_in, 7);
                 looked.push(request);
             }
             if is_hit(request) { hits.one() } else { pace.tick() }
