@@ -207,6 +207,7 @@ impl Config {
             "expected_entry_bytes" => {
                 self.expected_entry_bytes = read(text, start.expected_entry_bytes, units::parse_bytes)?;
             }
+            "sample_one_in" => self.sample_one_in = read(text, start.sample_one_in, number)?,
             _ => return Err(format!("there is no such setting; there are {}", Self::KEYS.join(", "))),
         }
         Ok(())
@@ -330,7 +331,7 @@ fn read<T>(text: &str, default: T, parse: impl FnOnce(&str) -> Result<T, String>
     if text == DEFAULT { Ok(default) } else { parse(text) }
 }
 
-fn number(text: &str) -> Result<usize, String> {
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text:?} is not a number"))
 }
 
