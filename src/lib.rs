@@ -148,6 +148,7 @@
 //! | 5 | [`recovery`] | which events count, and what does damage mean? |
 //! | 6 | `compaction` | what is kept of a segment that goes? What comes back to memory after a restart? |
 //! | 7 | `cache` `observe` | how do the tiers work together, and what does the cache tell of itself? |
+//! | 8 | [`metrics`] | how do statistics reach monitoring? |
 //! | 8 | [`typed`] | how do values of types become bytes, and bytes that do not fit misses? |
 //!
 //! [`mod@format`], [`log`], [`recovery`] and [`disk`] are public for tools and tests that read a store without opening it or bring a disk of their own.
@@ -165,6 +166,7 @@ mod hash;
 mod histogram;
 mod index;
 pub mod log;
+pub mod metrics;
 mod observe;
 mod policy;
 mod random;
