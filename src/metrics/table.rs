@@ -442,7 +442,7 @@ pub const METRICS: &[Metric] = &[
         },
     },
     Metric {
-        name: "emberlog_recovery_created",
+        name: "emberlog_recovery_fresh",
         kind: Kind::Gauge,
         unit: "",
         help: "1 if the store was created by this open.",

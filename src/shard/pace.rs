@@ -25,9 +25,13 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// A pace that looks at the first request, and at none if `one_in` is 0.
+    /// A pace that looks first at request number `one_in`, and at none if that is 0. (Not at the very first, which meets cold memory: that would be told of each
+    /// shard.)
     pub(crate) fn new(one_in: u32) -> Self {
-        Self { due_at: PlainAtomicU64::new(if one_in == 0 { u64::MAX } else { 1 }), drawn: PlainAtomicU64::new(0) }
+        Self {
+            due_at: PlainAtomicU64::new(if one_in == 0 { u64::MAX } else { u64::from(one_in) - 1 }),
+            drawn: PlainAtomicU64::new(0),
+        }
     }
 
     /// Whether to look at this request: `hits` are the memory hits of the shard so far.

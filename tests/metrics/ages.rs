@@ -52,13 +52,13 @@ fn idle_time_counts_from_the_last_use() {
             next += 1;
         }
     };
-    // A full cache, and then a small ring full of what was asked for once, a minute after it came.
+    // A full cache; what is in the small ring is asked for once, a minute after it came.
     insert_many(20_000);
-    let before = cache.stats();
-    insert_many(600);
     clock.advance(Duration::from_secs(60));
-    (20_000..20_600u64).for_each(|n| assert!(cache.get(n.to_le_bytes()).is_some()));
+    let asked = (18_000..20_000u64).filter(|n| cache.get(n.to_le_bytes()).is_some()).count();
+    assert!(asked > 650, "{asked} in the small ring");
     clock.advance(Duration::from_secs(40));
+    let before = cache.stats();
     insert_many(600);
     let stats = cache.stats();
     let sum_and_count = |stats: &emberlog::Stats| {
@@ -114,7 +114,7 @@ fn one_request_in_so_many_is_measured_and_with_none_nothing_is() {
                 0 => assert!(cache.insert(key, [0; 100]).is_stored()),
                 1 => assert!(!cache.remove(b"another")),
                 2 | 3 => assert!(cache.get(b"missing").is_none()),
-                _ => drop(cache.read(key, |value| value.len())),
+                _ => assert_eq!(cache.read((n % 1_000 / 10 * 10).to_le_bytes(), |value| value.len()), Some(100)),
             }
         }
         cache.get_with("loaded", || "value");
@@ -129,10 +129,10 @@ fn one_request_in_so_many_is_measured_and_with_none_nothing_is() {
         };
         let all: u64 = counts.iter().sum();
         assert!((0.9..1.1).contains(&(all as f64 / each as f64)), "1 in {one_in}: {all}, wanted {each}");
-        for (count, share) in counts.into_iter().zip([0.0, 0.1, 0.1, 0.2]).skip(1) {
+        for (count, share) in counts.into_iter().zip([0.6, 0.1, 0.1, 0.2]) {
             let wanted = each as f64 * share;
-            // Also misses of the first round of reads are among the misses.
-            assert!(count as f64 > wanted * 0.7 && count as f64 <= wanted * 1.3 + 1_100.0, "1 in {one_in}: {counts:?}");
+            let off = (count as f64 - wanted).abs();
+            assert!(off <= 5.0 * wanted.sqrt(), "1 in {one_in}: {counts:?} of {each}");
         }
         cache.close().unwrap();
         assert_eq!(cache.get(0u64.to_le_bytes()), None, "closed, and sampling does not hide it");

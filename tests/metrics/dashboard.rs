@@ -19,7 +19,7 @@ const NOT_SHOWN: &[(&str, &str)] = &[
     ("emberlog_disk_buffered_bytes", "the lag in events is shown"),
     ("emberlog_reinserted", "shown in bytes"),
     ("emberlog_loads_overtaken", "harmless"),
-    ("emberlog_recovery_created", "seen by the number of segments"),
+    ("emberlog_recovery_fresh", "seen by the number of segments"),
     ("emberlog_recovery_emptied_by_clock", "an event"),
     ("emberlog_recovery_dropped", "part of the dropped slots"),
     ("emberlog_recovery_events", "entries are shown"),

@@ -84,7 +84,7 @@ fn the_disk_tier_going_off_is_one_error_and_what_follows_one_warning() {
         cache.insert("key", "value");
         disk.fail_nth(SimOp::Sync, 1, SimFault::once(SimCause::Io));
         cache.flush().unwrap_err();
-        (0..100u8).for_each(|n| drop(cache.insert([n], "value")));
+        (0..100u8).for_each(|n| assert!(!cache.insert([n], "value").disk.is_stored()));
         cache.close().unwrap_err();
     });
     assert_eq!(told(&seen, Level::ERROR, "the disk tier is off"), 1, "{seen:?}");

@@ -34,6 +34,10 @@ fn use_it(cache: &Cache, clock: &ManualClock, round: u64) {
         cache.read(format!("key {}", n * 7 % 9_000), |value| assert_eq!(value.len(), 400));
         clock.advance(Duration::from_millis(10));
     }
+    // What only the disk has by now, twice.
+    for n in (0..1_000).chain(0..1_000) {
+        cache.get(format!("key {}", (round * 1_000 + 1_500 + n) % 9_000));
+    }
     cache.insert("oversize", vec![0; 200 << 10]);
     for n in 0..20 {
         cache.remove(format!("key {}", n * 100));

@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A family of samples.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Family {
-    pub kind: String,
-    pub unit: String,
-    pub help: String,
+pub(crate) struct Family {
+    pub(crate) kind: String,
+    pub(crate) unit: String,
+    pub(crate) help: String,
     /// By name and labels, as they are sorted.
-    pub samples: BTreeMap<(String, Vec<(String, String)>), f64>,
+    pub(crate) samples: BTreeMap<(String, Vec<(String, String)>), f64>,
 }
 
 /// Reads a whole exposition, or says which line is wrong.
-pub fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
+pub(crate) fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
     let mut families = BTreeMap::<String, Family>::new();
     let mut order = Vec::<String>::new();
     let Some(body) = text.strip_suffix("# EOF\n") else { return Err("the text does not end with '# EOF'".into()) };
