@@ -154,3 +154,18 @@ fn no_read_is_served_after_close_however_rarely_it_is_looked_at() {
         }
     }
 }
+
+#[test]
+fn measuring_a_read_allocates_nothing() {
+    let clock = Arc::new(ManualClock::new(1_000_000));
+    let cache = memory_only(&clock, 1);
+    (0..1_000u64).for_each(|n| assert!(cache.insert(n.to_le_bytes(), [0; 100]).is_stored()));
+    let read = || {
+        for n in 0..2_000u64 {
+            assert_eq!(cache.read(n.to_le_bytes(), |value| value.len()).is_some(), n < 1_000);
+        }
+    };
+    let allocated = allocation_counter::measure(read);
+    assert_eq!(allocated.count_total, 0);
+    assert_eq!(cache.stats().latency.memory_hit_ns.count(), 1_000, "and all were measured");
+}

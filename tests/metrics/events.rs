@@ -11,7 +11,9 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Counts events by their level and message, reasons included.
 #[derive(Default)]
-struct Count(Mutex<BTreeMap<(Level, String), u32>>);
+struct Count(Mutex<Events>);
+
+type Events = BTreeMap<(Level, String), u32>;
 
 impl Subscriber for Count {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -42,14 +44,13 @@ impl Subscriber for Count {
 }
 
 /// What happened while `act` ran in this thread.
-fn events(act: impl FnOnce()) -> BTreeMap<(Level, String), u32> {
+fn events(act: impl FnOnce()) -> Events {
     let count = Arc::new(Count::default());
     tracing::subscriber::with_default(Arc::clone(&count), act);
-    let counts = count.0.lock().unwrap().clone();
-    counts
+    std::mem::take(&mut *count.0.lock().unwrap())
 }
 
-fn told(events: &BTreeMap<(Level, String), u32>, level: Level, begin: &str) -> u32 {
+fn told(events: &Events, level: Level, begin: &str) -> u32 {
     let of = events.iter().filter(|((found, text), _)| *found == level && text.starts_with(begin));
     of.map(|(_, count)| count).sum()
 }

@@ -8,6 +8,7 @@ mod dashboard;
 mod events;
 #[cfg(feature = "metrics")]
 mod facade;
+mod page;
 mod parser;
 mod text;
 

@@ -2,6 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Names of labels and their values, sorted.
+pub(crate) type Labels = Vec<(String, String)>;
+/// The name of a sample, and its labels.
+pub(crate) type Series = (String, Labels);
+
 /// A family of samples.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Family {
@@ -9,7 +14,7 @@ pub(crate) struct Family {
     pub(crate) unit: String,
     pub(crate) help: String,
     /// By name and labels, as they are sorted.
-    pub(crate) samples: BTreeMap<(String, Vec<(String, String)>), f64>,
+    pub(crate) samples: BTreeMap<Series, f64>,
 }
 
 /// Reads a whole exposition, or says which line is wrong.
@@ -58,7 +63,7 @@ pub(crate) fn parse(text: &str) -> Result<BTreeMap<String, Family>, String> {
             *field = unescape(rest).ok_or_else(|| format!("a bad escape: {line:?}"))?;
             continue;
         }
-        let (name, labels, value) = sample(line).ok_or_else(|| format!("not a sample: {line:?}"))?;
+        let ((name, labels), value) = sample(line).ok_or_else(|| format!("not a sample: {line:?}"))?;
         let Some(last) = order.last() else { return wrong("a sample without a family") };
         let family = families.get_mut(last).expect("in the order");
         let suffix = name
@@ -97,9 +102,7 @@ fn check(name: &str, family: &Family) -> Result<(), String> {
         let without_le = family.samples.keys().all(|(_, labels)| labels.iter().all(|(label, _)| label != "le"));
         return if without_le { Ok(()) } else { Err(format!("{name} has le and is no histogram")) };
     }
-    let series = |of: &(String, Vec<(String, String)>)| -> Vec<(String, String)> {
-        of.1.iter().filter(|(label, _)| label != "le").cloned().collect()
-    };
+    let series = |of: &Series| -> Labels { of.1.iter().filter(|(label, _)| label != "le").cloned().collect() };
     for labels in family.samples.keys().map(series).collect::<BTreeSet<_>>() {
         let mut buckets: Vec<(f64, f64)> = Vec::new();
         for (sample, value) in family.samples.iter().filter(|(sample, _)| series(sample) == labels) {
@@ -151,7 +154,7 @@ fn unescape(text: &str) -> Option<String> {
 }
 
 /// `name{label="value",…} number`, and nothing behind it.
-fn sample(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
+fn sample(line: &str) -> Option<(Series, f64)> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
     let mut labels = Vec::new();
@@ -180,7 +183,7 @@ fn sample(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
     labels.sort();
     let number = rest.strip_prefix(' ')?;
     let is_number = number.chars().all(|char| char.is_ascii_digit() || "+-.e".contains(char));
-    (is_name(name, true) && is_number).then(|| Some((name.to_owned(), labels, number.parse().ok()?)))?
+    (is_name(name, true) && is_number).then(|| Some(((name.to_owned(), labels), number.parse().ok()?)))?
 }
 
 #[test]
