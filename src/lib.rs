@@ -115,6 +115,22 @@
 //! older one. [`Stats::recovery`] says what was found, kept and forgotten, and why. Then, behind requests, memory is filled again from the log,
 //! the records first that memory held before.
 //!
+//! # Statistics
+//! [`Cache::stats`] is a snapshot as plain data: counts, bytes by account, latencies and ages as [`Histogram`]s. [`Stats::to_openmetrics`] writes it for
+//! Prometheus, [`metrics`] has the rest: names, the facade (feature `metrics`), the dashboard in `tools/grafana/`. One request in 256 is measured, which costs a
+//! hit less than one instruction in a hundred; [`Builder::sample_one_in`] sets that. Rare transitions are `tracing` events: open and close (info), a
+//! disk tier that goes off (error), damage, and the first value that is dropped for a reason (warn), segments that are retired (debug). Requests never are.
+//! ```
+//! # fn main() -> Result<(), emberlog::Error> {
+//! let cache = emberlog::Cache::builder().memory_bytes(4 << 20).sample_one_in(1).open_memory_only()?;
+//! cache.insert("key", "value");
+//! cache.get("key");
+//! let stats = cache.stats();
+//! assert_eq!(stats.latency.memory_hit_ns.count(), 1);
+//! assert!(stats.to_openmetrics().contains("emberlog_reads_total{outcome=\"memory_hit\"} 1"));
+//! # Ok(()) }
+//! ```
+//!
 //! # Types
 //! The cache itself is bytes. [`typed::TypedCache`] is a layer over it for values that serde knows, under keys that serde knows; the default
 //! [`Codec`](typed::Codec) is bincode 2, and any other can take its place. A stored value says its type, version and codec: what does not fit, or does not

@@ -61,6 +61,10 @@ fn the_text_can_be_read_says_what_the_statistics_say_and_its_counts_never_fall()
         }
         before = Some(families);
     }
+    let stats = cache.stats();
+    let (dropped, told) = (stats.disk.unwrap().dropped_with_segment, stats.ages.disk_at_drop_ms);
+    assert!(dropped > 0 && told.count() <= dropped && told.count() * 10 > dropped * 9, "{dropped}, {}", told.count());
+    assert!((1_000.0..1_000_000.0).contains(&told.mean().unwrap()), "seconds to minutes: {told:?}");
     let last = before.unwrap();
     for family in ["emberlog_promotions", "emberlog_segments_retired", "emberlog_syncs", "emberlog_load_errors"] {
         assert!(last[family].samples.values().sum::<f64>() > 0.0, "the test does not reach {family}");
