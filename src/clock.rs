@@ -1,11 +1,10 @@
 //! Time, injected: the only place that asks the system for it.
 
-use crate::sync::{Ordering, PlainAtomicU64};
+use crate::sync::{OnceLock, Ordering, PlainAtomicU64};
 use std::fmt;
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Wall-clock time in milliseconds, on which expiry depends, and steady time for rates. Eviction depends on neither.
+/// Wall-clock time in milliseconds. Expiry and the ages that statistics tell depend on it, and nothing else; eviction never does.
 ///
 /// ```
 /// use emberlog::{Clock, ManualClock};
@@ -18,11 +17,19 @@ pub trait Clock: fmt::Debug + Send + Sync {
     /// Milliseconds since 1970-01-01 UTC.
     fn now_unix_ms(&self) -> u64;
 
-    /// Microseconds since some moment, on a clock that does not go back: for rates and quiet windows. Default: the same as
-    /// [`now_unix_ms`](Self::now_unix_ms); a clock that goes back is taken as one that stands.
-    fn monotonic_us(&self) -> u64 {
-        self.now_unix_ms().saturating_mul(1000)
+    /// Nanoseconds since some instant, never less than before: for measuring how long requests take, for quiet windows and for the rate of what is
+    /// appended again under load. Eviction never depends on it. The default is the system's monotonic clock.
+    fn monotonic_ns(&self) -> u64 {
+        system_monotonic_ns()
     }
+}
+
+/// Nanoseconds since the first time somebody asked.
+#[allow(clippy::disallowed_methods, reason = "the one home of measured time")]
+fn system_monotonic_ns() -> u64 {
+    static START: OnceLock<std::time::Instant> = OnceLock::new();
+    let start = START.get_or_init(std::time::Instant::now);
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The system's clock.
@@ -34,12 +41,6 @@ impl Clock for SystemClock {
     fn now_unix_ms(&self) -> u64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "the one home of time")]
-    fn monotonic_us(&self) -> u64 {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -67,5 +68,9 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now_unix_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.now_unix_ms().saturating_mul(1_000_000)
     }
 }

@@ -19,6 +19,11 @@ impl Counter {
         self.add(1);
     }
 
+    /// Counts one more; says whether it is the first.
+    pub(crate) fn is_first(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
     /// The count.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -217,6 +217,13 @@ impl Builder {
         self
     }
 
+    /// One request in so many is measured, at random, 0 to 1,048,576; 0 for none. Default 256, which costs under one instruction in a hundred on a hit. What it
+    /// is for: [`Stats::latency`](crate::Stats::latency) and [`Stats::ages`](crate::Stats::ages), which 0 leaves empty. Costs at most a 512th of the memory.
+    pub fn sample_one_in(mut self, count: u32) -> Self {
+        self.config.sample_one_in = count;
+        self
+    }
+
     /// Where the time comes from. Default [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = PlainArc::new(clock);

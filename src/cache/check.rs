@@ -28,7 +28,7 @@ struct Range {
     set: fn(&mut Config, u64),
 }
 
-const RANGES: [Range; 7] = [
+const RANGES: [Range; 8] = [
     Range {
         key: "shards",
         min: 1,
@@ -46,6 +46,15 @@ const RANGES: [Range; 7] = [
         show: exact_bytes,
         get: |config| Some(config.expected_entry_bytes),
         set: |config, bytes| config.expected_entry_bytes = bytes,
+    },
+    Range {
+        key: "sample_one_in",
+        min: 0,
+        max: 1 << 20,
+        in_memory_only: true,
+        show: |count| count.to_string(),
+        get: |config| Some(config.sample_one_in.into()),
+        set: |config, count| config.sample_one_in = u32::try_from(count).unwrap_or(u32::MAX),
     },
     Range {
         key: "segment_len_bytes",

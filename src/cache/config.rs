@@ -89,6 +89,8 @@ pub struct Config {
     /// Expected mean of key and value together, 1 byte to 1 GiB. Default 256 bytes.
     #[serde(with = "units::bytes")]
     pub expected_entry_bytes: u64,
+    /// One request in so many is measured, 0 to 1,048,576, 0 for none: see [`Builder::sample_one_in`]. Default 256.
+    pub sample_one_in: u32,
 }
 
 impl Default for Config {
@@ -109,13 +111,14 @@ impl Default for Config {
             append_buffer_bytes: None,
             disk_index_bytes: None,
             expected_entry_bytes: 256,
+            sample_one_in: 256,
         }
     }
 }
 
 impl Config {
     /// The names of all settings.
-    pub const KEYS: [&'static str; 15] = [
+    pub const KEYS: [&'static str; 16] = [
         "memory_bytes",
         "disk_bytes",
         "durability",
@@ -131,6 +134,7 @@ impl Config {
         "append_buffer_bytes",
         "disk_index_bytes",
         "expected_entry_bytes",
+        "sample_one_in",
     ];
 
     /// A builder with these settings.
@@ -221,6 +225,7 @@ impl Config {
             "expected_entry_bytes" => {
                 self.expected_entry_bytes = read(text, start.expected_entry_bytes, units::parse_bytes)?;
             }
+            "sample_one_in" => self.sample_one_in = read(text, start.sample_one_in, number)?,
             _ => return Err(format!("there is no such setting; there are {}", Self::KEYS.join(", "))),
         }
         Ok(())

@@ -8,6 +8,7 @@
 //!  I-FLOW-4  Every mutation overtakes the loads of the keys that it changes, under the lock of their shard (I-FLY-1).
 
 use super::builder::{Durability, Maintenance, WhenBehind};
+use super::close_look::{Measured, Outcome, Witness};
 use super::outcome::{EntryOptions, InsertOutcome, Refusal, TierOutcome};
 use super::windows::Windows;
 use crate::clock::Clock;
@@ -18,12 +19,13 @@ use crate::format::location::Location;
 use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
 use crate::log::{Appended, Class, Found, Log, Reservation};
-use crate::observe::RecoveryReport;
+use crate::observe::{DiskAccounts, MemoryAccounts, RecoveryReport};
 use crate::policy::Allowance;
 use crate::shard::flights::{Flight, Waits};
+use crate::shard::lives::Ages;
 use crate::shard::memory::{Inserted, MemoryTier};
-use crate::shard::{Indexed, Loaded, Shards};
-use crate::sync::{Arc, Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
+use crate::shard::{Indexed, Loaded, Shard, ShardCounters, Shards, Slot};
+use crate::sync::{Arc, Mutex, Ordering, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -43,6 +45,15 @@ pub(crate) struct CoreCounters {
     pub(crate) load_errors: Counter,
     pub(crate) loads_shared: Counter,
     pub(crate) loads_overtaken: Counter,
+}
+
+/// What the budgets were divided into, by account.
+#[derive(Debug, Default)]
+pub(crate) struct Planned {
+    pub(crate) memory: MemoryAccounts,
+    pub(crate) disk: DiskAccounts,
+    /// One entry in so many is watched; 0 for none.
+    pub(crate) watched_one_in: u64,
 }
 
 /// Everything behind a [`Cache`](super::Cache).
@@ -91,6 +102,12 @@ pub(crate) struct Core {
     pub(crate) recovery: RecoveryReport,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) fixed_bytes: u64,
+    /// One request in so many is looked at closely; 0 for none.
+    pub(crate) sample_one_in: u32,
+    pub(crate) measured: Measured,
+    pub(crate) ages: PlainArc<Ages>,
+    /// What the budgets were divided into.
+    pub(crate) planned: Planned,
 }
 
 /// What a put does to the log.
@@ -156,48 +173,109 @@ impl Core {
 
     /// Reads a value as bytes of its own.
     pub(crate) fn get(&self, key: &[u8], touch: Touch) -> Option<Bytes> {
-        if self.is_closed() {
-            return None;
-        }
         let hash = key_hash(self.salt, key);
-        let counters = self.shards.counters(hash);
-        let location = {
-            let shard = self.shards.read(hash);
-            if let Some(hit) = shard.memory.lookup(hash, key, 0)
-                && (hit.expiry_s() == 0 || !self.is_expired(hit.expiry_s()))
-            {
-                if touch == Touch::Yes {
-                    hit.touch();
-                }
-                let bytes = hit.to_bytes();
-                drop(shard);
-                counters.memory_hits.one();
-                return Some(bytes);
+        let slot = self.shards.slot(hash);
+        if slot.counters.is_look_due() {
+            return self.get_closely(hash, key, touch, slot);
+        }
+        self.get_before(hash, key, touch, slot, ())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_closely(&self, hash: u64, key: &[u8], touch: Touch, slot: &Slot) -> Option<Bytes> {
+        let look = self.look_closely(hash, slot)?;
+        self.get_before(hash, key, touch, slot, look)
+    }
+
+    /// Reads a value before a witness.
+    #[inline(always)]
+    fn get_before<W: Witness>(
+        &self,
+        hash: u64,
+        key: &[u8],
+        touch: Touch,
+        slot: &Slot,
+        mut witness: W,
+    ) -> Option<Bytes> {
+        let shard = slot.read();
+        if let Some(hit) = shard.memory.lookup(hash, key, 0)
+            && (hit.expiry_s() == 0 || !self.is_expired(hit.expiry_s()))
+        {
+            if touch == Touch::Yes {
+                shard.memory.touch(&hit, hash);
             }
-            self.find_on_disk(&shard, hash, touch)
-        };
+            let bytes = hit.to_bytes();
+            witness.sees_entry(&shard.memory, hash);
+            drop(shard);
+            slot.counters.memory_hits.one();
+            witness.sees_end(Outcome::Memory);
+            return Some(bytes);
+        }
+        self.get_past_memory(hash, key, touch, &slot.counters, shard, witness)
+    }
+
+    /// What is left of a read if memory has no entry. Not inlined, so that hits need not keep room for what it needs.
+    #[inline(never)]
+    fn get_past_memory<W: Witness>(
+        &self,
+        hash: u64,
+        key: &[u8],
+        touch: Touch,
+        counters: &ShardCounters,
+        shard: RwLockReadGuard<'_, Shard>,
+        mut witness: W,
+    ) -> Option<Bytes> {
+        counters.pace.tick();
+        let location = self.find_on_disk(&shard, hash, touch);
+        drop(shard);
+        witness.sees_candidate(location.as_ref());
         let value = self.get_from_disk(hash, key, location);
         if value.is_some() {
             counters.disk_hits.one();
+            witness.sees_end(Outcome::Disk);
         } else {
             counters.misses.one();
+            witness.sees_end(Outcome::Miss);
         }
         value
     }
 
     /// Lends a value to a closure, which runs when every lock and pin is gone.
     pub(crate) fn read<R>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        if self.is_closed() {
-            return None;
-        }
         let hash = key_hash(self.salt, key);
-        let counters = self.shards.counters(hash);
-        let shard = self.shards.read(hash);
+        let slot = self.shards.slot(hash);
+        if slot.counters.is_look_due() {
+            return self.read_closely(hash, key, slot, read);
+        }
+        self.read_before(hash, key, slot, (), read)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_closely<R>(&self, hash: u64, key: &[u8], slot: &Slot, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let look = self.look_closely(hash, slot)?;
+        self.read_before(hash, key, slot, look, read)
+    }
+
+    /// Lends a value before a witness, who does not see what the closure does.
+    #[inline(always)]
+    fn read_before<R, W: Witness>(
+        &self,
+        hash: u64,
+        key: &[u8],
+        slot: &Slot,
+        mut witness: W,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
+        let counters = &slot.counters;
+        let shard = slot.read();
         if let Some(hit) = shard.memory.lookup(hash, key, 0)
             && (hit.expiry_s() == 0 || !self.is_expired(hit.expiry_s()))
         {
-            hit.touch();
+            shard.memory.touch(&hit, hash);
             let len = hit.value_len();
+            witness.sees_entry(&shard.memory, hash);
             counters.memory_hits.one();
             // Stack buffers of several sizes, since each is cleared before it is filled.
             macro_rules! on_the_stack {
@@ -205,6 +283,7 @@ impl Core {
                     let mut buffer = [0u8; $size];
                     hit.copy_to(&mut buffer[..len]);
                     drop(shard);
+                    witness.sees_end(Outcome::Memory);
                     return Some(read(&buffer[..len]));
                 }};
             }
@@ -215,12 +294,15 @@ impl Core {
                 _ => {
                     let owned = hit.to_vec();
                     drop(shard);
+                    witness.sees_end(Outcome::Memory);
                     return Some(read(&owned));
                 }
             }
         }
+        counters.pace.tick();
         let location = self.find_on_disk(&shard, hash, Touch::Yes);
         drop(shard);
+        witness.sees_candidate(location.as_ref());
         let mut buffer = [0u8; STACK_VALUE_LEN];
         let copy = |value: &[u8]| match buffer.get_mut(..value.len()) {
             Some(target) => {
@@ -232,6 +314,7 @@ impl Core {
         let found = self.get_from_disk_copied(hash, key, location, copy);
         let Some((len, owned, promote)) = found else {
             counters.misses.one();
+            witness.sees_end(Outcome::Miss);
             return None;
         };
         counters.disk_hits.one();
@@ -240,6 +323,7 @@ impl Core {
         if let Some(promote) = promote {
             self.promote(hash, key, value, promote);
         }
+        witness.sees_end(Outcome::Disk);
         Some(read(value))
     }
 
@@ -253,7 +337,7 @@ impl Core {
             if let Some(hit) = shard.memory.lookup(hash, key, 0)
                 && !self.is_expired(hit.expiry_s())
             {
-                hit.touch();
+                shard.memory.touch(&hit, hash);
                 return Some(hit.to_bytes());
             }
             self.find_on_disk(&shard, hash, Touch::Yes)
@@ -278,7 +362,7 @@ impl Core {
     }
 
     /// Looks a key up in the log's index and pins what it names. Called under the shard's lock.
-    fn find_on_disk(&self, shard: &crate::shard::Shard, hash: u64, touch: Touch) -> Option<Candidate> {
+    fn find_on_disk(&self, shard: &Shard, hash: u64, touch: Touch) -> Option<Candidate> {
         let log = self.log_on()?;
         let index = shard.disk_index.as_ref()?;
         let found = index.find(hash)?;
@@ -401,8 +485,11 @@ impl Core {
             return Some(InsertOutcome::closed());
         }
         let hash = key_hash(self.salt, key);
+        let slot = self.shards.slot(hash);
+        let mut started_ns = None;
         if flight.is_none() {
-            self.shards.counters(hash).inserts.one();
+            slot.counters.inserts.one();
+            started_ns = self.start_if_due(hash, slot);
         }
         let expiry_s = self.expiry_s(options);
         let now_s = if expiry_s == 0 { self.latest_s.load(Ordering::Relaxed) } else { self.now_s() };
@@ -414,12 +501,15 @@ impl Core {
         let header = RecordHeader::put(hash, key, value, expiry_s);
         let room = if keyed { self.room_for_value(header.record_len()) } else { self.room_for_value(u64::MAX) };
 
-        let mut shard = self.shards.write(hash);
+        let mut shard = slot.write();
         match flight {
             // The room that was reserved gives itself back.
             Some(flight) if !shard.flights.land(flight) => return None,
             Some(_) => {}
-            None => shard.flights.overtake(hash),
+            None => {
+                shard.flights.overtake(hash);
+                slot.counters.pace.tick();
+            }
         }
         let memory = match shard.memory.insert(hash, key, value, expiry_s, now_s) {
             Inserted::Stored => TierOutcome::Stored,
@@ -448,6 +538,9 @@ impl Core {
         drop(shard);
         self.after_index(hash, indexed);
         let disk = self.settle(appended, disk);
+        if let Some(started_ns) = started_ns {
+            self.measured.insert_ns.record(self.ns_since(started_ns));
+        }
         Some(InsertOutcome { memory, disk })
     }
 
@@ -458,12 +551,15 @@ impl Core {
             return false;
         }
         let hash = key_hash(self.salt, key);
-        self.shards.counters(hash).removes.one();
+        let slot = self.shards.slot(hash);
+        slot.counters.removes.one();
+        let started_ns = self.start_if_due(hash, slot);
         let room = self.room_for_control(RecordHeader::LEN as u64);
 
-        let mut shard = self.shards.write(hash);
+        let mut shard = slot.write();
         let in_memory = shard.memory.lookup(hash, key, 0).map(|hit| hit.expiry_s());
         shard.flights.overtake(hash);
+        slot.counters.pace.tick();
         shard.memory.remove(hash, key);
         let candidate = if in_memory.is_some() { None } else { self.find_on_disk(&shard, hash, Touch::No) };
         let appended = room.map(|room| {
@@ -481,6 +577,9 @@ impl Core {
         };
         drop(candidate);
         self.settle(appended, TierOutcome::Stored);
+        if let Some(started_ns) = started_ns {
+            self.measured.remove_ns.record(self.ns_since(started_ns));
+        }
         was
     }
 
@@ -590,6 +689,13 @@ impl Core {
         }
     }
 
+    /// Counts a value that the disk tier does not take. The first for each reason is an event; of the others only the count tells.
+    fn count_drop(&self, counter: &Counter, reason: &'static str) {
+        if counter.is_first() {
+            tracing::warn!(reason, "the disk tier begins to drop values; how many is in the statistics");
+        }
+    }
+
     // -- room
 
     pub(crate) fn is_inline(&self) -> bool {
@@ -599,11 +705,11 @@ impl Core {
     fn room_for_value(&self, record_len: u64) -> Room<'_> {
         let Some(log) = &self.log else { return Room::None(TierOutcome::Absent) };
         if log.latch.is_tripped() {
-            self.counters.dropped_off.one();
+            self.count_drop(&self.counters.dropped_off, "off");
             return Room::None(TierOutcome::Refused(Refusal::DiskOff));
         }
         let why = if record_len > log.plan().record_len_max() {
-            self.counters.dropped_oversize.one();
+            self.count_drop(&self.counters.dropped_oversize, "oversize");
             Refusal::Oversize
         } else {
             let room = match self.when_behind {
@@ -617,11 +723,11 @@ impl Core {
             match room {
                 Some(room) => return Room::Value(room),
                 None if log.latch.is_tripped() => {
-                    self.counters.dropped_off.one();
+                    self.count_drop(&self.counters.dropped_off, "off");
                     return Room::None(TierOutcome::Refused(Refusal::DiskOff));
                 }
                 None => {
-                    self.counters.dropped_behind.one();
+                    self.count_drop(&self.counters.dropped_behind, "behind");
                     Refusal::Behind
                 }
             }
@@ -661,7 +767,7 @@ impl Core {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     location: Location,
-    segment: crate::sync::Arc<crate::log::Segment>,
+    pub(super) segment: crate::sync::Arc<crate::log::Segment>,
     promote: bool,
 }
 

@@ -78,6 +78,8 @@ pub struct MemorySplit {
     pub segment_states_bytes: u64,
     /// What maintenance takes while it runs.
     pub working_bytes: u64,
+    /// Histograms, and tables of watched entries.
+    pub statistics_bytes: u64,
     /// Shards, threads, what is owed to the log.
     pub fixed_bytes: u64,
     /// Links between chunks, a page for each shard, and what rounding leaves.
@@ -186,7 +188,12 @@ fn split(config: &Config) -> Result<Split, Error> {
         staging_bytes: disk.log.staging_bytes as u64,
         segment_states_bytes: disk.states_bytes,
         working_bytes: disk.working_bytes,
-        fixed_bytes: plan.fixed_bytes - disk.log.memory_bytes() - disk.states_bytes - disk.working_bytes,
+        statistics_bytes: plan.statistics_bytes,
+        fixed_bytes: plan.fixed_bytes
+            - disk.log.memory_bytes()
+            - disk.states_bytes
+            - disk.working_bytes
+            - plan.statistics_bytes,
         rest_bytes: 0,
         entry_count: plan.memory_entry_count(entry_bytes),
         largest_entry_bytes: plan.memory.entry_bytes_max() as u64,
@@ -222,7 +229,7 @@ fn split(config: &Config) -> Result<Split, Error> {
 
 impl MemorySplit {
     /// Every part with its words, the largest concerns first. Together they are the budget.
-    fn parts(&self) -> [(String, u64); 10] {
+    fn parts(&self) -> [(String, u64); 11] {
         [
             ("entries", self.entries_bytes),
             ("index of memory", self.index_bytes),
@@ -232,6 +239,7 @@ impl MemorySplit {
             ("staging", self.staging_bytes),
             ("states of segments", self.segment_states_bytes),
             ("maintenance", self.working_bytes),
+            ("statistics", self.statistics_bytes),
             ("shards, threads", self.fixed_bytes),
             ("links, rounding", self.rest_bytes),
         ]

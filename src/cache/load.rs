@@ -84,7 +84,12 @@ impl Core {
     /// Runs the caller's closure, and counts.
     fn run<V: Into<Bytes>, E>(&self, load: impl FnOnce() -> Result<V, E>) -> Result<Bytes, E> {
         self.counters.loads.one();
+        // Each is measured: a load takes longer than looking at the clock, and services with few of them want to know too.
+        let started_ns = (self.sample_one_in > 0).then(|| self.clock.monotonic_ns());
         let loaded = load();
+        if let Some(started_ns) = started_ns {
+            self.measured.load_ns.record(self.ns_since(started_ns));
+        }
         if loaded.is_err() {
             self.counters.load_errors.one();
         }

@@ -123,7 +123,7 @@ impl Core {
             pace,
             reserve,
             now_s: self.now_s(),
-            now_us: self.clock.monotonic_us(),
+            now_us: self.clock.monotonic_ns() / 1000,
             counters: &self.compaction,
         }
     }
@@ -408,9 +408,10 @@ impl Core {
             return self.log.as_ref().map_or(Ok(()), |log| log.latch.check());
         }
         self.closed.store(true, Ordering::Relaxed);
+        self.shards.close();
         // Nothing may go uncounted behind the last look at what memory holds: so only this thread retires from here on.
         self.stop_maintenance(workers);
-        self.windows.close(self.clock.monotonic_us());
+        self.windows.close(self.clock.monotonic_ns() / 1000);
         let result = self.log.as_ref().map_or(Ok(()), |log| self.close_log(log));
         self.stop_threads(workers);
         if let Some(disk) = &self.disk {
@@ -420,9 +421,10 @@ impl Core {
     }
 
     fn close_log(&self, log: &Log) -> Result<(), Error> {
+        let mut appended = 0;
         let saved = (|| {
             log.latch.check()?;
-            self.append_memory(log)?;
+            self.append_memory(log, &mut appended)?;
             // Room for the mark if there is some: nobody would make any.
             self.flush_with(log, log.try_reserve(Class::Control, MARK_LEN))?;
             while log.seal_step()? {}
@@ -430,16 +432,23 @@ impl Core {
             Ok(())
         })();
         self.count_unsaved(log);
+        tracing::info!(
+            appended,
+            unsaved = self.counters.dropped_at_close.get(),
+            is_durable = saved.is_ok(),
+            "the cache is closed"
+        );
         saved
     }
 
     /// Appends the entries that only memory holds, and sees to it that the next open has room for a fresh segment (that of the spare). For the sake
-    /// of memory at most a quarter of the segments go.
-    fn append_memory(&self, log: &Log) -> Result<(), Error> {
+    /// of memory at most a quarter of the segments go. Counts what it appends.
+    fn append_memory(&self, log: &Log, appended_count: &mut u64) -> Result<(), Error> {
         let retired_max = log.counters.segments_retired.get() + log.snapshot().segment_count / 4;
         let mut is_enough = false;
         loop {
             let (appended, left) = if is_enough { (0, 0) } else { self.append_memory_once(log) };
+            *appended_count += appended;
             if left == 0 && !log.needs_spare() {
                 return Ok(());
             }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod check;
+mod close_look;
 mod config;
 mod core;
 mod explain;

@@ -1,7 +1,8 @@
 //! Opening: settings to sizes, files to an index, and the log goes on.
 
 use super::builder::Builder;
-use super::core::{Core, CoreCounters};
+use super::close_look::Measured;
+use super::core::{Core, CoreCounters, Planned};
 use super::plan::Plan;
 use super::windows::Windows;
 use super::{Cache, Handle};
@@ -17,11 +18,13 @@ use crate::log::{Depth, Log};
 use crate::observe::RecoveryReport;
 use crate::policy::Allowance;
 use crate::random::Random;
-use crate::recovery::survey::{Room, Survey, Visitor, open_error, read_identity};
+use crate::recovery::survey::{Finding, Room, Survey, Visitor, open_error, read_identity};
 use crate::recovery::warm_list::HitRecord;
 use crate::recovery::{Repaired, repair};
 use crate::shard::Shards;
+use crate::shard::lives::Ages;
 use crate::sync::{Mutex, PlainArc, PlainAtomicBool, PlainAtomicU32, RwLock};
+use std::collections::BTreeMap;
 use std::io;
 use std::iter::Peekable;
 
@@ -107,11 +110,13 @@ fn open_locked(
     disk_plan: &super::plan::DiskPlan,
     disk: &PlainArc<dyn Disk>,
 ) -> Result<Core, Error> {
+    let started_ns = settings.clock.monotonic_ns();
     let random = settings.random_seed.map_or(Random::System, Random::seeded);
     let (identity, created) = find_identity(settings, &**disk, &random)?;
     let memory = |error| Error::io("cannot take memory", error);
-    let shards = Shards::new(plan.shard_count, plan.memory, disk_plan.index_bytes_per_shard, identity.hash_salt)
+    let mut shards = Shards::new(plan.shard_count, plan.memory, disk_plan.index_bytes_per_shard, identity.hash_salt)
         .map_err(memory)?;
+    let ages = observe(&mut shards, settings, plan);
 
     let budget = Budget::new(disk_plan.disk_bytes);
     let overhead = budget
@@ -169,8 +174,22 @@ fn open_locked(
         forgotten_keys: survey.forgotten_keys,
         forgotten_older: survey.forgotten_older,
         emptied_by_clock,
+        duration_ns: settings.clock.monotonic_ns().saturating_sub(started_ns),
+        finding_count: survey.finding_count,
+        damage_count: survey.damage_count,
+        findings_by_label: by_label(&survey.findings),
         findings: std::mem::take(&mut survey.findings),
     };
+    tracing::info!(
+        created,
+        duration_ns = recovery.duration_ns,
+        segments = segments_kept,
+        events = recovery.events,
+        entries,
+        findings = survey.finding_count,
+        damage = survey.damage_count,
+        "recovery is done"
+    );
     if survey.damage_count > 0 {
         tracing::warn!(damage = survey.damage_count, "recovery found damage; see the recovery report");
     }
@@ -195,7 +214,7 @@ fn open_locked(
         shards,
         Some(log),
         Some(PlainArc::clone(disk)),
-        (refill, warm),
+        (refill, warm, ages),
         identity.hash_salt,
         epoch_unix_ms,
         latest_s,
@@ -203,15 +222,24 @@ fn open_locked(
     ))
 }
 
+fn by_label(findings: &[Finding]) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for finding in findings {
+        *counts.entry(finding.label.to_owned()).or_default() += 1;
+    }
+    counts
+}
+
 /// Opens a cache without a disk tier.
 pub(crate) fn open_memory_only(settings: Builder) -> Result<Cache, Error> {
     let plan = Plan::new(&settings.config, false)?;
     let random = settings.random_seed.map_or(Random::System, Random::seeded);
     let salt = u64::from_le_bytes(random.bytes().map_err(|error| Error::io("cannot get random bytes", error))?);
-    let shards =
+    let mut shards =
         Shards::new(plan.shard_count, plan.memory, 0, salt).map_err(|error| Error::io("cannot take memory", error))?;
+    let ages = observe(&mut shards, &settings, &plan);
     let epoch_unix_ms = settings.clock.now_unix_ms();
-    let parts = (Refill::new(&shards, None), Warm::new(&shards, None));
+    let parts = (Refill::new(&shards, None), Warm::new(&shards, None), ages);
     finish(core(&settings, &plan, shards, None, None, parts, salt, epoch_unix_ms, 0, RecoveryReport::default()))
 }
 
@@ -222,7 +250,7 @@ fn core(
     shards: Shards,
     log: Option<Log>,
     disk: Option<PlainArc<dyn Disk>>,
-    (refill, warm): (Refill, Warm),
+    (refill, warm, ages): (Refill, Warm, PlainArc<Ages>),
     salt: u64,
     epoch_unix_ms: u64,
     latest_s: u32,
@@ -262,7 +290,24 @@ fn core(
         recovery,
         memory_limit_bytes: settings.config.memory_bytes,
         fixed_bytes: plan.fixed_bytes,
+        sample_one_in: settings.config.sample_one_in,
+        measured: Measured::default(),
+        ages,
+        planned: Planned {
+            memory: plan.memory_accounts(),
+            disk: plan.disk_accounts(settings.config.expected_entry_bytes),
+            watched_one_in: plan.lives.map_or(0, |lives| lives.one_in()),
+        },
     }
+}
+
+/// Has the shards measure what they were told to. Returns where they write ages down.
+fn observe(shards: &mut Shards, settings: &Builder, plan: &Plan) -> PlainArc<Ages> {
+    let ages = PlainArc::new(Ages::new(PlainArc::clone(&settings.clock)));
+    if let Some(lives) = plan.lives {
+        shards.observe(settings.config.sample_one_in, lives, &ages);
+    }
+    ages
 }
 
 fn finish(core: Core) -> Result<Cache, Error> {
@@ -271,7 +316,10 @@ fn finish(core: Core) -> Result<Cache, Error> {
     let spare = core.log.as_ref().map_or(Ok(()), |log| log.prepare_step().map(|_| ()));
     let ready = spare.and_then(|()| core.start_threads());
     match ready {
-        Ok(workers) => Ok(Cache::new(Handle { core, workers: Mutex::new(workers) })),
+        Ok(workers) => {
+            tracing::info!(with_disk = core.log.is_some(), memory_bytes = core.memory_limit_bytes, "the cache is open");
+            Ok(Cache::new(Handle { core, workers: Mutex::new(workers) }))
+        }
         Err(error) => {
             if let Some(disk) = &core.disk {
                 disk.unlock();

@@ -9,7 +9,10 @@ use crate::format::footer;
 use crate::format::location::SEGMENT_COUNT_MAX;
 use crate::format::record::RecordHeader;
 use crate::format::segment::{LEN_BYTES_MAX, LEN_BYTES_MIN, LEN_BYTES_STEP};
+use crate::histogram::Recorder;
 use crate::log::LogPlan;
+use crate::observe::{DiskAccounts, MemoryAccounts};
+use crate::shard::lives::LivesPlan;
 use crate::shard::memory::MemoryPlan;
 
 /// What files take beside segments: identity, lock, directory.
@@ -27,6 +30,8 @@ const WORKING_BYTES: u64 = (256 << 10) + (128 << 10) + crate::compaction::WARM_W
 /// State of the cache itself, its threads' first pages, the list of what is owed to the log.
 const FIXED_BYTES: u64 = (64 << 10) + (32 << 10);
 const SHARD_BYTES: u64 = 512;
+/// Histograms: six of latencies, two of ages at eviction, one of ages on disk.
+const HISTOGRAMS_BYTES: u64 = 9 * Recorder::LEN_BYTES;
 /// Memory of the log's index for one entry, a full table and a half: what the default is made for, and what can be counted on.
 const INDEX_BYTES_PER_ENTRY_WANTED: (u64, u64) = (21, 2);
 const INDEX_BYTES_PER_ENTRY_LEAST: u64 = 9;
@@ -40,6 +45,10 @@ pub(crate) struct Plan {
     pub(crate) disk: Option<DiskPlan>,
     /// Bytes by account, for statistics: fixed parts outside shards.
     pub(crate) fixed_bytes: u64,
+    /// Of these: histograms, and tables of watched entries.
+    pub(crate) statistics_bytes: u64,
+    /// Tables of watched entries; none without sampling.
+    pub(crate) lives: Option<LivesPlan>,
 }
 
 /// Sizes of the disk tier.
@@ -79,7 +88,9 @@ impl Plan {
         let by_memory = usize::try_from(memory_bytes / (4 << 20)).unwrap_or(usize::MAX).max(1);
         let default = (4 * cores).next_power_of_two().min(1 << by_memory.ilog2());
         let shard_count = config.shards.unwrap_or(default).next_power_of_two();
-        let mut fixed_bytes = FIXED_BYTES + shard_count as u64 * SHARD_BYTES;
+        let lives = (config.sample_one_in > 0).then(|| LivesPlan::for_shard(memory_bytes / shard_count as u64));
+        let statistics_bytes = HISTOGRAMS_BYTES + lives.map_or(0, |lives| lives.held_bytes()) * shard_count as u64;
+        let mut fixed_bytes = FIXED_BYTES + shard_count as u64 * SHARD_BYTES + statistics_bytes;
         let mut index_bytes = 0;
         let mut disk = None;
         if with_disk {
@@ -91,7 +102,36 @@ impl Plan {
         let per_shard = memory_bytes.saturating_sub(fixed_bytes) / shard_count as u64;
         let for_memory = usize::try_from(per_shard.saturating_sub(index_bytes)).unwrap_or(usize::MAX);
         let expected = usize::try_from(config.expected_entry_bytes).unwrap_or(usize::MAX);
-        MemoryPlan::split(for_memory, expected).map(|memory| Self { shard_count, memory, disk, fixed_bytes })
+        MemoryPlan::split(for_memory, expected).map(|memory| {
+            let lives = lives.map(|lives| lives.watching(memory.entry_count(expected) as u64));
+            Self { shard_count, memory, disk, fixed_bytes, statistics_bytes, lives }
+        })
+    }
+
+    /// Memory by account.
+    pub(crate) fn memory_accounts(&self) -> MemoryAccounts {
+        let MemoryPlan { arena_bytes, index_bytes, ghost_bytes } = self.memory;
+        let per_shard = arena_bytes + index_bytes + ghost_bytes + MemoryPlan::FIXED_BYTES;
+        let shard_count = self.shard_count as u64;
+        let append_buffer = self.disk.as_ref().map_or(0, |disk| disk.log.memory_bytes());
+        MemoryAccounts {
+            memory_tier: per_shard as u64 * shard_count,
+            disk_index: self.disk.as_ref().map_or(0, |disk| disk.index_bytes_per_shard as u64) * shard_count,
+            append_buffer,
+            statistics: self.statistics_bytes,
+            fixed: self.fixed_bytes - append_buffer - self.statistics_bytes,
+        }
+    }
+
+    /// Storage by account, when the log is full.
+    pub(crate) fn disk_accounts(&self, expected_entry_bytes: u64) -> DiskAccounts {
+        let Some(disk) = &self.disk else { return DiskAccounts::default() };
+        let space = disk.space(self.memory_entry_count(expected_entry_bytes));
+        DiskAccounts {
+            segments: space.segment_count * disk.log.segment_charge_bytes(),
+            warm_list: space.warm_list_bytes,
+            overhead: DISK_OVERHEAD_BYTES,
+        }
     }
 
     /// Entries with this many bytes of key and value that the memory tier holds.

@@ -1,13 +1,19 @@
 //! Pulling the counters together, and recounting them.
 
 use super::core::Core;
-use crate::observe::{DiskStats, MemoryAccounts, MemoryStats, RequestStats, Stats};
+use crate::observe::{
+    AgeStats, DiskAccounts, DiskStats, LatencyStats, MemoryAccounts, MemoryStats, RequestStats, Stats,
+};
+
+/// What a slot of an index takes.
+const SLOT_LEN: u64 = 8;
 
 pub(crate) fn stats(core: &Core) -> Stats {
     let mut requests = RequestStats::default();
     let mut memory = MemoryStats { limit_bytes: core.memory_limit_bytes, ..MemoryStats::default() };
     let mut accounts = MemoryAccounts { fixed: core.fixed_bytes, ..MemoryAccounts::default() };
     let mut disk = DiskStats::default();
+    let mut ages = ages(core);
     for (shard, counters) in core.shards.iter() {
         memory.hits += counters.memory_hits.get();
         disk.hits += counters.disk_hits.get();
@@ -18,6 +24,11 @@ pub(crate) fn stats(core: &Core) -> Stats {
         disk.dropped_by_index += counters.index_displaced.get();
         let shard = shard.read();
         let tier = shard.memory.counters();
+        if let Some(lives) = shard.memory.lives() {
+            let (watched_entries, oldest_ms) = lives.oldest_ms();
+            ages.watched_entries += watched_entries;
+            ages.memory_oldest_ms = ages.memory_oldest_ms.max(oldest_ms);
+        }
         memory.entries += shard.memory.len();
         memory.live_bytes += shard.memory.live_bytes();
         memory.refused_oversize += tier.oversize_count;
@@ -41,13 +52,18 @@ pub(crate) fn stats(core: &Core) -> Stats {
     requests.loads_overtaken = core.counters.loads_overtaken.get();
     if let Some(log) = &core.log {
         accounts.append_buffer = log.plan().memory_bytes();
-        accounts.fixed -= accounts.append_buffer;
         let snapshot = log.snapshot();
         let counters = &log.counters;
         disk.is_on = !log.latch.is_tripped();
         disk.off_because = log.latch.check().err().map(|error| error.to_string());
         disk.used_bytes = log.budget().used_bytes();
         disk.limit_bytes = log.budget().limit_bytes();
+        let overhead = core.planned.disk.overhead;
+        let warm_list = disk.used_bytes.saturating_sub(overhead).saturating_sub(snapshot.charged_bytes);
+        disk.accounts = DiskAccounts { segments: snapshot.charged_bytes, warm_list, overhead };
+        disk.accounts_planned = core.planned.disk.clone();
+        let made_s = snapshot.oldest_made_s;
+        ages.disk_oldest_ms = made_s.map(|made_s| u64::from(core.now_s().saturating_sub(made_s)) * 1_000);
         disk.bytes_accepted = counters.accepted_bytes.get();
         disk.bytes_requested = counters.requested_bytes.get();
         disk.bytes_written = counters.written_bytes.get();
@@ -68,15 +84,53 @@ pub(crate) fn stats(core: &Core) -> Stats {
         disk.synced_seqno = snapshot.synced_seqno;
         disk.syncs = counters.sync_count.get();
     }
-    memory.held_bytes = accounts.memory_tier + accounts.disk_index + accounts.append_buffer + accounts.fixed;
+    accounts.statistics = core.planned.memory.statistics;
+    accounts.fixed -= accounts.statistics + accounts.append_buffer;
+    memory.held_bytes =
+        accounts.memory_tier + accounts.disk_index + accounts.append_buffer + accounts.statistics + accounts.fixed;
+    memory.accounts_used = MemoryAccounts {
+        memory_tier: memory.live_bytes + memory.entries * SLOT_LEN,
+        disk_index: disk.entries * SLOT_LEN,
+        append_buffer: disk.buffered_bytes,
+        ..accounts.clone()
+    };
+    memory.accounts_planned = core.planned.memory.clone();
     memory.accounts = accounts;
     let with_disk = core.log.is_some();
     Stats {
         requests,
         memory,
         disk: with_disk.then_some(disk),
-        windows: with_disk.then(|| core.windows.stats(core.clock.monotonic_us())),
+        windows: with_disk.then(|| core.windows.stats(core.clock.monotonic_ns() / 1000)),
         recovery: with_disk.then(|| core.recovery.clone()),
+        latency: latency(core),
+        ages,
+    }
+}
+
+fn latency(core: &Core) -> LatencyStats {
+    let measured = &core.measured;
+    LatencyStats {
+        sampled_one_in: core.sample_one_in.into(),
+        memory_hit_ns: measured.memory_hit_ns.snapshot(),
+        disk_hit_ns: measured.disk_hit_ns.snapshot(),
+        miss_ns: measured.miss_ns.snapshot(),
+        insert_ns: measured.insert_ns.snapshot(),
+        remove_ns: measured.remove_ns.snapshot(),
+        load_ns: measured.load_ns.snapshot(),
+    }
+}
+
+/// What is known without looking at shards and log.
+fn ages(core: &Core) -> AgeStats {
+    AgeStats {
+        watched_one_in: core.planned.watched_one_in,
+        memory_at_eviction_ms: core.ages.at_eviction_ms.snapshot(),
+        memory_idle_at_eviction_ms: core.ages.idle_at_eviction_ms.snapshot(),
+        disk_at_drop_ms: core.compaction.age_at_drop_ms.snapshot(),
+        memory_hits: core.measured.memory_hits_by_age.snapshot(),
+        disk_hits: core.measured.disk_hits_by_age.snapshot(),
+        ..AgeStats::default()
     }
 }
 

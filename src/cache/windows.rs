@@ -155,7 +155,7 @@ impl Core {
         if self.is_closed() {
             return Advice::Busy;
         }
-        let load = || Load { now_us: self.clock.monotonic_us(), operations: self.shards.operation_count() };
+        let load = || Load { now_us: self.clock.monotonic_ns() / 1000, operations: self.shards.operation_count() };
         self.windows.advise(load, || self.clock.now_unix_ms())
     }
 
@@ -163,7 +163,7 @@ impl Core {
     pub(crate) fn sweep_step(&self, log: &crate::log::Log) -> bool {
         let reserve = |record_len| log.try_reserve(crate::log::Class::Value, record_len);
         let swept = self.sweep.lock().step(&self.pass(log, Pace::Free, &reserve));
-        self.windows.moved(swept, || (self.clock.now_unix_ms(), self.clock.monotonic_us()));
+        self.windows.moved(swept, || (self.clock.now_unix_ms(), self.clock.monotonic_ns() / 1000));
         swept.more
     }
 }

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::format::footer::FooterEntry;
 use crate::format::location::Location;
 use crate::format::record::{RecordHeader, RecordKind};
+use crate::histogram::Recorder;
 use crate::index::{Put, Table};
 use crate::log::{Log, Reservation, Segment};
 use crate::policy::{Allowance, Pace};
@@ -37,6 +38,8 @@ pub(crate) struct CompactionCounters {
     pub(crate) restored_count: Counter,
     /// Segments that went because the index was full, not the disk.
     pub(crate) retired_for_index: Counter,
+    /// How long ago the segments were made that live records went with, in milliseconds; once for each such record.
+    pub(crate) age_at_drop_ms: Recorder,
 }
 
 /// Bytes that are still appended again once requests wait for the room: about a millisecond of copying.
@@ -112,6 +115,7 @@ impl Pass<'_, '_> {
             Keep::Nothing => 0,
         };
         let mut is_hurried = false;
+        let dropped_before = self.counters.dropped_live_count.get();
         let read = log.entries(&segment, &mut |entries| {
             if !is_hurried && log.is_contended() && log.needs_spare() {
                 // Requests wait for the room that this segment holds (D10).
@@ -136,6 +140,10 @@ impl Pass<'_, '_> {
                 }
             }
         }
+        // Others count here too, but only at the end, when what is still owed is given up.
+        let dropped = self.counters.dropped_live_count.get().saturating_sub(dropped_before);
+        let age_s = self.now_s.saturating_sub(segment.header.clock_mark_s);
+        self.counters.age_at_drop_ms.record_n(u64::from(age_s) * 1_000, dropped);
         log.retire(segment)?;
         Ok(true)
     }

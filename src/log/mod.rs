@@ -585,6 +585,8 @@ impl Log {
         let tail = self.tail.lock();
         LogSnapshot {
             segment_count: tail.order.len() as u64,
+            charged_bytes: tail.order.iter().chain(&tail.spare).map(|segment| segment.charge.lock().bytes()).sum(),
+            oldest_made_s: tail.order.front().map(|segment| segment.header.clock_mark_s),
             buffered_bytes: tail.buffer.used(),
             next_seqno: tail.next_seqno,
             written_seqno: tail.written_seqno,
@@ -616,6 +618,10 @@ impl Log {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogSnapshot {
     pub(crate) segment_count: u64,
+    /// What segments are charged, the spare included, retired ones not.
+    pub(crate) charged_bytes: u64,
+    /// When the oldest segment was made, in seconds since the epoch.
+    pub(crate) oldest_made_s: Option<u32>,
     pub(crate) buffered_bytes: u64,
     pub(crate) next_seqno: u64,
     pub(crate) written_seqno: u64,

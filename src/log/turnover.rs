@@ -99,7 +99,8 @@ impl Log {
             }
             tail.order.pop_front();
         }
-        let file_name = names::segment(segment.header.number);
+        let number = segment.header.number;
+        let file_name = names::segment(number);
         drop(segment);
         let retired = self.segments.retire(name);
         let unlinked = self.disk.unlink(&file_name).or_else(|error| match error.kind() {
@@ -113,6 +114,7 @@ impl Log {
         }
         self.retired.lock().extend(retired);
         self.counters.segments_retired.one();
+        tracing::debug!(number, "a segment is retired");
         self.reap();
         self.moved.notify_all();
         Ok(())

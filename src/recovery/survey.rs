@@ -22,10 +22,11 @@ use std::ops::ControlFlow;
 const FINDINGS_MAX: usize = 10_000;
 
 /// One thing that is not as written.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
     /// The verdict's label in `format-spec/07-recovery.md`.
-    pub label: &'static str,
+    #[serde(deserialize_with = "verdict::read_label")]
+    pub label: verdict::Label,
     /// The file.
     pub file: String,
     /// Where in it.

@@ -118,6 +118,36 @@ pub fn segment(facts: SegmentFacts) -> (&'static str, SegmentVerdict, bool) {
     }
 }
 
+/// Names a verdict. An alias, so that serde does not take it for something that it may borrow.
+pub type Label = &'static str;
+
+/// All labels of verdicts.
+pub const LABELS: [Label; 17] = [
+    "S-TRUST",
+    "S-SCAN",
+    "S-STALE",
+    "S-SPLIT",
+    "S-HOLE",
+    "S-NOLINK",
+    "S-SPARE",
+    "S-FORGOTTEN",
+    "S-NOROOM",
+    "V-KEEP",
+    "V-KEY",
+    "V-NAMED",
+    "V-VOID",
+    "V-OLDER",
+    "V-CUT",
+    "V-TORN",
+    "W-LIST",
+];
+
+/// Reads a label back. One that this version does not know, in what another version wrote, becomes `?`.
+pub(crate) fn read_label<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Label, D::Error> {
+    let read = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+    Ok(LABELS.into_iter().find(|label| *label == read).unwrap_or("?"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

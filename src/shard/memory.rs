@@ -28,6 +28,7 @@ use crate::hash::key_hash;
 use crate::index::{Put, Table};
 use crate::policy::{Eviction, Head, MOVES_PER_INSERT_MAX, Occupancy, Origin, Placement, RingsView, S3Fifo, Verdict};
 use crate::ring::{Arena, Header, Rings};
+use crate::shard::lives::Lives;
 use std::io;
 
 /// Keys up to this long that straddle chunks are gathered on the stack.
@@ -49,6 +50,8 @@ pub(crate) struct MemoryTier {
     salt: u64,
     hash: KeyHash,
     counters: MemoryCounters,
+    /// Tells how old entries get; decides nothing.
+    lives: Option<Lives>,
 }
 
 /// An entry read back from the log after a restart.
@@ -101,10 +104,36 @@ impl MemoryTier {
             salt,
             hash,
             counters: MemoryCounters::default(),
+            lives: None,
         })
     }
 
-    /// The entry of a key, if it is here and not expired. Counts nothing: see [`Hit::touch`].
+    /// Watches some entries from now on.
+    pub(crate) fn watch(&mut self, lives: Lives) {
+        self.lives = Some(lives);
+    }
+
+    /// What is known of watched entries.
+    pub(crate) fn lives(&self) -> Option<&Lives> {
+        self.lives.as_ref()
+    }
+
+    /// Counts a hit for eviction. Writes nothing once the entry has as many as the policy looks at.
+    #[inline(always)]
+    pub(crate) fn touch(&self, hit: &Hit<'_>, hash: u64) {
+        if hit.touch() {
+            self.note_use(hash);
+        }
+    }
+
+    #[cold]
+    fn note_use(&self, hash: u64) {
+        if let Some(lives) = &self.lives {
+            lives.used(hash);
+        }
+    }
+
+    /// The entry of a key, if it is here and not expired. Counts nothing: see [`touch`](Self::touch).
     #[inline(always)]
     pub(crate) fn lookup(&self, hash: u64, key: &[u8], now_s: u32) -> Option<Hit<'_>> {
         match self.hit(hash, key) {
@@ -170,6 +199,7 @@ impl MemoryTier {
                 header.set_placement(placement);
                 self.rings.set_header(location, &header);
                 self.rings.overwrite(location, header.header_len() + key.len(), value);
+                self.note_came(hash);
                 return Inserted::Stored;
             }
             Way::Replace { old, popularity } => (self.policy.replace(old, size_bytes), popularity),
@@ -183,10 +213,12 @@ impl MemoryTier {
             Put::Inserted => {}
             Put::Displaced(dropped) => {
                 self.counters.displaced_count += 1;
+                self.note_gone_at(dropped);
                 self.bury(dropped);
             }
             Put::Replaced(_) => unreachable!("make_way cleared the tag's only slot: I-IDX-1"),
         }
+        self.note_came(hash);
         Inserted::Stored
     }
 
@@ -195,6 +227,9 @@ impl MemoryTier {
         let Some(location) = self.hit(hash, key).map(|hit| hit.location()) else { return false };
         self.table.clear_if(hash, location);
         self.bury(location);
+        if let Some(lives) = &mut self.lives {
+            lives.gone(hash);
+        }
         self.counters.removal_count += 1;
         true
     }
@@ -233,6 +268,9 @@ impl MemoryTier {
         self.table.clear_all();
         self.rings.clear();
         self.policy.clear();
+        if let Some(lives) = &mut self.lives {
+            lives.clear();
+        }
         self.dead_bytes = 0;
     }
 
@@ -359,6 +397,7 @@ impl MemoryTier {
             }
         } else {
             self.counters.collision_count += 1;
+            self.note_gone_at(location);
         }
         self.table.clear_if(hash, location);
         self.bury(location);
@@ -391,6 +430,7 @@ impl MemoryTier {
             self.dead_bytes -= header.entry_len();
         } else if header.is_expired(now_s) {
             self.counters.expired_count += 1;
+            self.note_gone_at(location);
             self.table.clear_if(self.hash_of(location, &header), location);
         } else {
             return false;
@@ -419,6 +459,9 @@ impl MemoryTier {
             return 1;
         }
         self.policy.evicted(hash, head, found.popularity, self.occupancy());
+        if let Some(lives) = &mut self.lives {
+            lives.evicted(hash);
+        }
         match ring {
             S3Fifo::SMALL => self.counters.evicted_small_count += 1,
             _ => self.counters.evicted_main_count += 1,
@@ -433,6 +476,22 @@ impl MemoryTier {
         let header = self.rings.header(location);
         self.dead_bytes += header.entry_len();
         self.rings.set_header(location, &Header { dead: true, ..header });
+    }
+
+    fn note_came(&mut self, hash: u64) {
+        if let Some(lives) = &mut self.lives {
+            lives.came(hash);
+        }
+    }
+
+    /// Notes that the entry at a location goes, other than by eviction or by its key.
+    fn note_gone_at(&mut self, location: u64) {
+        if self.lives.is_some() {
+            let hash = self.hash_of(location, &self.rings.header(location));
+            if let Some(lives) = &mut self.lives {
+                lives.gone(hash);
+            }
+        }
     }
 
     /// The hash of the key at a location.

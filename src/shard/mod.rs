@@ -3,7 +3,9 @@
 //! No I/O happens under a shard's lock. Lock order: shards in ascending order, then the log's tail.
 
 pub(crate) mod flights;
+pub(crate) mod lives;
 pub(crate) mod memory;
+pub(crate) mod pace;
 
 use crate::counters::Counter;
 use crate::format::location::Location;
@@ -11,7 +13,9 @@ use crate::index::{Put, Table};
 use crate::sync::{PlainArc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 use flights::{Flights, Lists};
+use lives::{Ages, Lives, LivesPlan};
 use memory::{MemoryPlan, MemoryTier};
+use pace::Pace;
 use std::any::Any;
 use std::io;
 
@@ -32,8 +36,10 @@ pub(crate) struct Shard {
 }
 
 /// Requests as one shard saw them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ShardCounters {
+    /// Which of them are looked at closely.
+    pub(crate) pace: Pace,
     pub(crate) memory_hits: Counter,
     pub(crate) disk_hits: Counter,
     pub(crate) misses: Counter,
@@ -43,18 +49,52 @@ pub(crate) struct ShardCounters {
     pub(crate) index_displaced: Counter,
 }
 
+impl ShardCounters {
+    /// Whether to look at the request that comes now.
+    #[inline(always)]
+    pub(crate) fn is_look_due(&self) -> bool {
+        self.pace.is_due(&self.memory_hits)
+    }
+
+    fn new(sample_one_in: u32) -> Self {
+        Self {
+            pace: Pace::new(sample_one_in),
+            memory_hits: Counter::default(),
+            disk_hits: Counter::default(),
+            misses: Counter::default(),
+            inserts: Counter::default(),
+            removes: Counter::default(),
+            promotions: Counter::default(),
+            index_displaced: Counter::default(),
+        }
+    }
+}
+
 /// One shard on cache lines of its own (two: adjacent lines are fetched in pairs).
 #[derive(Debug)]
 #[repr(align(128))]
-struct Padded {
+pub(crate) struct Slot {
     lock: RwLock<Shard>,
-    counters: ShardCounters,
+    pub(crate) counters: ShardCounters,
+}
+
+impl Slot {
+    #[inline]
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Shard> {
+        self.lock.read()
+    }
+
+    #[inline]
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Shard> {
+        self.lock.write()
+    }
 }
 
 /// All shards.
 #[derive(Debug)]
 pub(crate) struct Shards {
-    slots: Box<[Padded]>,
+    slots: Box<[Slot]>,
+    /// How far a hash has to be shifted once it is shifted by one: a shift by 64, for one shard, is not defined.
     shift: u32,
 }
 
@@ -69,16 +109,31 @@ impl Shards {
                     if with_disk { MemoryTier::before_disk(memory, salt) } else { MemoryTier::new(memory, salt) }?;
                 let disk_index = (disk_index_bytes > 0).then(|| Table::new(disk_index_bytes)).transpose()?;
                 let shard = Shard { memory, disk_index, flights: Flights::default() };
-                Ok(Padded { lock: RwLock::new(shard), counters: ShardCounters::default() })
+                Ok(Slot { lock: RwLock::new(shard), counters: ShardCounters::new(0) })
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { slots, shift: 64 - count.trailing_zeros() })
+        Ok(Self { slots, shift: 63 - count.trailing_zeros() })
+    }
+
+    /// Looks at one request in so many closely, and watches some entries grow old. Nothing is done so unless this is called, once, before the first request.
+    pub(crate) fn observe(&mut self, sample_one_in: u32, plan: LivesPlan, ages: &PlainArc<Ages>) {
+        for slot in &mut self.slots {
+            slot.counters.pace = Pace::new(sample_one_in);
+            slot.lock.write().memory.watch(Lives::new(plan, PlainArc::clone(ages)));
+        }
+    }
+
+    /// Sees to it that every read looks, and finds that the cache is closed.
+    pub(crate) fn close(&self) {
+        for slot in &self.slots {
+            let _alone = slot.lock.write();
+            slot.counters.pace.close();
+        }
     }
 
     #[inline]
-    fn slot(&self, hash: u64) -> &Padded {
-        // A shift by 64, for one shard, is not defined: take it in two.
-        &self.slots[((hash >> 1) >> (self.shift - 1)) as usize]
+    pub(crate) fn slot(&self, hash: u64) -> &Slot {
+        &self.slots[(hash >> 1).wrapping_shr(self.shift) as usize]
     }
 
     #[inline]

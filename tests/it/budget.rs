@@ -16,7 +16,8 @@ fn check_budgets(world: &World, cache: &Cache) {
     let memory = stats.memory;
     assert!(memory.held_bytes <= world.setup.memory_bytes, "{} of {}", memory.held_bytes, world.setup.memory_bytes);
     let accounts = memory.accounts;
-    let sum = accounts.memory_tier + accounts.disk_index + accounts.append_buffer + accounts.fixed;
+    let sum =
+        accounts.memory_tier + accounts.disk_index + accounts.append_buffer + accounts.statistics + accounts.fixed;
     assert_eq!(sum, memory.held_bytes, "every byte has an account");
 }
 

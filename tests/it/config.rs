@@ -36,6 +36,7 @@ fn random_config(rng: &mut Rng) -> Config {
     config.append_buffer_bytes = optional(rng, lengths[1]);
     config.disk_index_bytes = optional(rng, lengths[2]);
     config.expected_entry_bytes = length(rng);
+    config.sample_one_in = rng.pick(&[0, 1, 256, 1 << 20, u32::MAX]);
     config
 }
 
@@ -48,7 +49,7 @@ fn full_config() -> Config {
     config
 }
 
-const WORDS: [(&str, &str); 12] = [
+const WORDS: [(&str, &str); 13] = [
     ("memory_bytes", "8MiB"),
     ("disk_bytes", "100MB"),
     ("durability", "synced"),
@@ -61,6 +62,7 @@ const WORDS: [(&str, &str); 12] = [
     ("append_buffer_bytes", "64KiB"),
     ("disk_index_bytes", "128KiB"),
     ("expected_entry_bytes", "1kB"),
+    ("sample_one_in", "64"),
 ];
 
 // -- there and back
@@ -206,7 +208,8 @@ fn builder_and_config_are_one() {
         .segment_len_bytes(256 << 10)
         .append_buffer_bytes(64 << 10)
         .disk_index_bytes(128 << 10)
-        .expected_entry_bytes(1000);
+        .expected_entry_bytes(1000)
+        .sample_one_in(64);
     assert_eq!(*builder.as_config(), full_config());
     assert_eq!(*full_config().builder().as_config(), full_config());
     assert_eq!(*builder.config(Config::default()).as_config(), Config::default());
@@ -302,8 +305,18 @@ fn each_value_out_of_range_is_named_with_its_key_and_what_is_allowed() {
             assert!(error.to_string().starts_with(&expected), "{error}\nis not\n{expected}");
         }
     }
-    // Every key that has a range is in the table.
+    for good in ["0", "1", "1048576"] {
+        let mut config = sound();
+        config.set("sample_one_in", good).expect("a number");
+        config.validate().unwrap_or_else(|error| panic!("{good}: {error}"));
+    }
+    let mut config = sound();
+    config.set("sample_one_in", "1048577").expect("a number");
+    let error = config.validate().expect_err("more than is allowed").to_string();
+    assert!(error.starts_with("sample_one_in = 1048577 is out of range: 0 to 1048576"), "{error}");
+    // Every key that has a range is in the table, or has just been looked at.
     let words = ["durability", "when_behind", "maintenance", "read_mode"];
+    let words = [&words[..], &["sample_one_in"]].concat();
     assert_eq!(table.len() + words.len(), Config::KEYS.len());
 }
 
@@ -396,6 +409,7 @@ fn assert_sums(split: &Split) {
         + memory.staging_bytes
         + memory.segment_states_bytes
         + memory.working_bytes
+        + memory.statistics_bytes
         + memory.fixed_bytes
         + memory.rest_bytes;
     assert_eq!(sum, memory.limit_bytes, "{memory:?}");
@@ -458,6 +472,7 @@ fn what_is_explained_is_what_an_open_takes() {
         let memory = &split.memory;
         assert_eq!(accounts.append_buffer, memory.append_buffer_bytes + memory.staging_bytes);
         assert_eq!(accounts.disk_index, memory.disk_index_bytes);
+        assert_eq!(accounts.statistics, memory.statistics_bytes);
         assert_eq!(accounts.fixed, memory.segment_states_bytes + memory.working_bytes + memory.fixed_bytes);
         let tier = memory.entries_bytes + memory.index_bytes + memory.ghost_bytes;
         assert!((tier..=tier + memory.rest_bytes).contains(&accounts.memory_tier), "{accounts:?}, {memory:?}");

@@ -18,7 +18,8 @@ const SLACK_BYTES: u64 = 8 << 20;
 fn assert_that_accounts_add_up(stats: &Stats, what: &str) {
     let memory = &stats.memory;
     let accounts = &memory.accounts;
-    let sum = accounts.memory_tier + accounts.disk_index + accounts.append_buffer + accounts.fixed;
+    let sum =
+        accounts.memory_tier + accounts.disk_index + accounts.append_buffer + accounts.statistics + accounts.fixed;
     assert_eq!(sum, memory.held_bytes, "{what}: the accounts are all that is held");
     assert!(sum <= memory.limit_bytes, "{what}: accounts of {sum} bytes in a budget of {}", memory.limit_bytes);
     if let Some(disk) = &stats.disk {

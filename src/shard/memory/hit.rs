@@ -63,10 +63,14 @@ impl<'a> Hit<'a> {
         Bytes::from(self.to_vec())
     }
 
-    /// Counts the hit for eviction. Writes nothing once the entry has as many as the policy looks at.
+    /// Counts the hit for eviction. Writes nothing once the entry has as many as the policy looks at; says whether it had less.
     #[inline(always)]
-    pub(crate) fn touch(&self) {
+    pub(super) fn touch(&self) -> bool {
+        if self.found.popularity >= S3Fifo::POPULARITY_MAX {
+            return false;
+        }
         self.table.bump(self.found, S3Fifo::POPULARITY_MAX);
+        true
     }
 
     #[inline(always)]
