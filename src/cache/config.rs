@@ -82,6 +82,8 @@ pub struct Config {
     /// Expected mean of key and value together, 1 byte to 1 GiB. Default 256 bytes.
     #[serde(with = "units::bytes")]
     pub expected_entry_bytes: u64,
+    /// Whether the cache keeps a page of its counters in the directory: see [`Builder::counters_page`]. Default true.
+    pub counters_page: bool,
 }
 
 impl Default for Config {
@@ -99,13 +101,14 @@ impl Default for Config {
             append_buffer_bytes: None,
             disk_index_bytes: None,
             expected_entry_bytes: 256,
+            counters_page: true,
         }
     }
 }
 
 impl Config {
     /// The names of all settings.
-    pub const KEYS: [&'static str; 12] = [
+    pub const KEYS: [&'static str; 13] = [
         "memory_bytes",
         "disk_bytes",
         "durability",
@@ -118,6 +121,7 @@ impl Config {
         "append_buffer_bytes",
         "disk_index_bytes",
         "expected_entry_bytes",
+        "counters_page",
     ];
 
     /// A builder with these settings.
@@ -202,6 +206,10 @@ impl Config {
             "disk_index_bytes" => self.disk_index_bytes = read(text, start.disk_index_bytes, length)?,
             "expected_entry_bytes" => {
                 self.expected_entry_bytes = read(text, start.expected_entry_bytes, units::parse_bytes)?;
+            }
+            "counters_page" => {
+                let yes_or_no = |text: &str| text.parse().map_err(|_| format!("{text:?} is neither true nor false"));
+                self.counters_page = read(text, start.counters_page, yes_or_no)?;
             }
             _ => return Err(format!("there is no such setting; there are {}", Self::KEYS.join(", "))),
         }

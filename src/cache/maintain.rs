@@ -228,6 +228,7 @@ impl Core {
         }
         let Some(log) = &self.log else { return Ok(Maintained { steps: 0, more: false }) };
         log.note_clock(self.now_s());
+        self.publish();
         let mut steps = 0;
         while steps < budget.steps_max {
             if !self.step(log, budget.reinsert_bytes_max)? {
@@ -326,6 +327,7 @@ impl Core {
     fn run_maintenance(&self, log: &Log) {
         let stop = || self.stopping.load(Ordering::Relaxed);
         while !stop() {
+            self.publish();
             let step = (|| {
                 let mut busy = false;
                 // Room first: a seal may take long.
@@ -348,9 +350,14 @@ impl Core {
                 Ok(true) => {}
                 Ok(false) => {
                     let woken = || stop() || self.index_crowded.load(Ordering::Relaxed);
-                    log.wait_for_maintenance_work(log.has_retired(), &woken);
+                    log.wait_for_maintenance_work(log.has_retired(), self.page_wait(), &woken);
                 }
-                Err(_) => log.wait_for_stop(&stop),
+                Err(_) => {
+                    while !stop() {
+                        self.publish();
+                        log.wait_for_stop(&|| stop() || self.is_page_due());
+                    }
+                }
             }
         }
     }
@@ -369,6 +376,7 @@ impl Core {
         self.stop_maintenance(workers);
         let result = self.log.as_ref().map_or(Ok(()), |log| self.close_log(log));
         self.stop_threads(workers);
+        self.publish_end();
         if let Some(disk) = &self.disk {
             disk.unlock();
         }

@@ -3,6 +3,7 @@
 use super::builder::Builder;
 use super::core::{Core, CoreCounters};
 use super::plan::Plan;
+use super::publish::CountersPage;
 use super::{Cache, Handle};
 use crate::budget::Budget;
 use crate::compaction::{CompactionCounters, Refill, Warm};
@@ -157,6 +158,7 @@ fn open_locked(
     let list_charge = budget.try_charge(list_bytes).filter(|charge| charge.bytes() > 0);
     let warm = Warm::new(&shards, list_charge);
     let refill = Refill::new(&shards, survey.warm_list.take().filter(|_| !emptied_by_clock));
+    let may_publish = CountersPage::remove_old(&**disk, identity.store_id);
     let log = Log::start(
         PlainArc::clone(disk),
         identity.clone(),
@@ -174,7 +176,7 @@ fn open_locked(
         shards,
         Some(log),
         Some(PlainArc::clone(disk)),
-        (refill, warm),
+        (refill, warm, may_publish && settings.config.counters_page),
         identity.hash_salt,
         epoch_unix_ms,
         latest_s,
@@ -190,7 +192,7 @@ pub(crate) fn open_memory_only(settings: Builder) -> Result<Cache, Error> {
     let shards =
         Shards::new(plan.shard_count, plan.memory, 0, salt).map_err(|error| Error::io("cannot take memory", error))?;
     let epoch_unix_ms = settings.clock.now_unix_ms();
-    let parts = (Refill::new(&shards, None), Warm::new(&shards, None));
+    let parts = (Refill::new(&shards, None), Warm::new(&shards, None), false);
     finish(core(&settings, &plan, shards, None, None, parts, salt, epoch_unix_ms, 0, RecoveryReport::default()))
 }
 
@@ -201,12 +203,13 @@ fn core(
     shards: Shards,
     log: Option<Log>,
     disk: Option<PlainArc<dyn Disk>>,
-    (refill, warm): (Refill, Warm),
+    (refill, warm, publishes): (Refill, Warm, bool),
     salt: u64,
     epoch_unix_ms: u64,
     latest_s: u32,
     recovery: RecoveryReport,
 ) -> Core {
+    let page = CountersPage::new(publishes, settings.clock.now_unix_ms(), &recovery);
     Core {
         shards,
         log,
@@ -232,6 +235,7 @@ fn core(
         owed: crate::compaction::Owed::default(),
         waits: crate::shard::flights::Waits::default(),
         recovery,
+        page,
         memory_limit_bytes: settings.config.memory_bytes,
         fixed_bytes: plan.fixed_bytes,
     }
@@ -264,9 +268,10 @@ fn find_identity(settings: &Builder, disk: &dyn Disk, random: &Random) -> Result
         let message = "segments are here, but the file 'identity' is not; nothing was touched";
         return Err(Error::new(ErrorKind::Damaged, message));
     }
-    // A list of what memory held is never made before the identity.
+    // A list of what memory held, or a page of counters, is never made before the identity.
     let is_foreign = |(name, parsed): &(&String, &FileName)| {
-        matches!(parsed, FileName::Foreign | FileName::Warm) || *name == names::WARM_TEMPORARY
+        matches!(parsed, FileName::Foreign | FileName::Warm | FileName::Counters)
+            || [names::WARM_TEMPORARY, names::COUNTERS_TEMPORARY].contains(&name.as_str())
     };
     if let Some(foreign) = names.iter().zip(&parsed).find(is_foreign) {
         let message =

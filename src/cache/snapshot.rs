@@ -1,9 +1,14 @@
 //! Pulling the counters together, and recounting them.
 
 use super::core::Core;
-use crate::observe::{DiskStats, MemoryAccounts, MemoryStats, RequestStats, Stats};
+use crate::observe::{DiskStats, MemoryAccounts, MemoryStats, RecoveryReport, RequestStats, Stats};
 
 pub(crate) fn stats(core: &Core) -> Stats {
+    figures(core, || core.recovery.clone())
+}
+
+/// The same, with what the caller has of the recovery.
+pub(crate) fn figures(core: &Core, recovery: impl FnOnce() -> RecoveryReport) -> Stats {
     let mut requests = RequestStats::default();
     let mut memory = MemoryStats { limit_bytes: core.memory_limit_bytes, ..MemoryStats::default() };
     let mut accounts = MemoryAccounts { fixed: core.fixed_bytes, ..MemoryAccounts::default() };
@@ -66,11 +71,12 @@ pub(crate) fn stats(core: &Core) -> Stats {
         disk.written_seqno = snapshot.written_seqno;
         disk.synced_seqno = snapshot.synced_seqno;
         disk.syncs = counters.sync_count.get();
+        disk.counters_failures = core.page.failed.get();
     }
     memory.held_bytes = accounts.memory_tier + accounts.disk_index + accounts.append_buffer + accounts.fixed;
     memory.accounts = accounts;
     let with_disk = core.log.is_some();
-    Stats { requests, memory, disk: with_disk.then_some(disk), recovery: with_disk.then(|| core.recovery.clone()) }
+    Stats { requests, memory, disk: with_disk.then_some(disk), recovery: with_disk.then(recovery) }
 }
 
 pub(crate) fn validate(core: &Core) {

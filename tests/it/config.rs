@@ -36,6 +36,7 @@ fn random_config(rng: &mut Rng) -> Config {
     config.append_buffer_bytes = optional(rng, lengths[1]);
     config.disk_index_bytes = optional(rng, lengths[2]);
     config.expected_entry_bytes = length(rng);
+    config.counters_page = rng.pick(&[true, false]);
     config
 }
 
@@ -48,7 +49,7 @@ fn full_config() -> Config {
     config
 }
 
-const WORDS: [(&str, &str); 12] = [
+const WORDS: [(&str, &str); 13] = [
     ("memory_bytes", "8MiB"),
     ("disk_bytes", "100MB"),
     ("durability", "synced"),
@@ -61,6 +62,7 @@ const WORDS: [(&str, &str); 12] = [
     ("append_buffer_bytes", "64KiB"),
     ("disk_index_bytes", "128KiB"),
     ("expected_entry_bytes", "1kB"),
+    ("counters_page", "false"),
 ];
 
 // -- there and back
@@ -206,7 +208,8 @@ fn builder_and_config_are_one() {
         .segment_len_bytes(256 << 10)
         .append_buffer_bytes(64 << 10)
         .disk_index_bytes(128 << 10)
-        .expected_entry_bytes(1000);
+        .expected_entry_bytes(1000)
+        .counters_page(false);
     assert_eq!(*builder.as_config(), full_config());
     assert_eq!(*full_config().builder().as_config(), full_config());
     assert_eq!(*builder.config(Config::default()).as_config(), Config::default());
@@ -303,7 +306,7 @@ fn each_value_out_of_range_is_named_with_its_key_and_what_is_allowed() {
         }
     }
     // Every key that has a range is in the table.
-    let words = ["durability", "when_behind", "maintenance", "read_mode"];
+    let words = ["durability", "when_behind", "maintenance", "read_mode", "counters_page"];
     assert_eq!(table.len() + words.len(), Config::KEYS.len());
 }
 

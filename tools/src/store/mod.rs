@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use emberlog::disk::{Disk, OsDisk};
 use emberlog::format::names::{self, FileName};
 use emberlog::log::scan::Depth;
+use emberlog::recovery::counters_page::{self, CountersFile};
 use emberlog::recovery::survey::{Survey, Visitor};
 use emberlog::recovery::verdict::SegmentVerdict;
 
@@ -142,10 +143,14 @@ pub(crate) fn survey(view: &View, visitor: &mut dyn Visitor) -> Result<Pass<Surv
     Ok(Pass { value: survey, damage, notes })
 }
 
-/// Names in the directory that are not of a store.
-pub(crate) fn foreign(view: &View) -> Result<Vec<String>, Failure> {
+/// Names in the directory that are not of the store with this id.
+pub(crate) fn foreign(view: &View, store_id: [u8; 16]) -> Result<Vec<String>, Failure> {
     let mut names = view.list()?;
-    names.retain(|name| names::parse(name) == FileName::Foreign);
+    names.retain(|name| match names::parse(name) {
+        FileName::Foreign => true,
+        FileName::Counters => matches!(counters_page::read(view, store_id), Ok(Some(CountersFile::Foreign))),
+        _ => false,
+    });
     Ok(names)
 }
 
