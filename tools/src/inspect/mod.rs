@@ -3,6 +3,7 @@
 //! Knows: which figures there are. Does not know: how they look to people (`page`).
 
 mod page;
+mod watch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -32,11 +33,16 @@ pub(crate) struct InspectArgs {
     /// One JSON object on stdout instead of the page for people
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    watch: watch::WatchArgs,
 }
 
 /// Runs the command.
 pub(crate) fn inspect(args: &InspectArgs) -> Result<Verdict, Failure> {
     let store = Store::open(&args.dir)?;
+    if args.watch.watch {
+        return watch::watch(&store, &args.watch);
+    }
     let settled = store.settle(read)?;
     let mut report = settled.pass.value;
     report.directory = store.name();

@@ -18,7 +18,7 @@ use emberlog::disk::{Disk, OsDisk};
 use emberlog::format::names::{self, FileName};
 use emberlog::log::scan::Depth;
 use emberlog::recovery::counters_page::{self, CountersFile};
-use emberlog::recovery::survey::{Survey, Visitor};
+use emberlog::recovery::survey::{Survey, Visitor, read_identity};
 use emberlog::recovery::verdict::SegmentVerdict;
 
 use crate::failure::Failure;
@@ -78,6 +78,17 @@ impl Store {
     /// The directory as it is now.
     pub(crate) fn view(&self) -> Result<View<'_>, Failure> {
         Ok(View::new(&self.disk)?)
+    }
+
+    /// Who has the store open now.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        Holder::find(&self.path)
+    }
+
+    /// The page of counters, without a look at anything else.
+    pub(crate) fn counters(&self) -> Result<Option<CountersFile>, Failure> {
+        let store_id = read_identity(&self.disk)?.store_id;
+        Ok(counters_page::read(&self.disk, store_id)?)
     }
 
     /// Reads the store until a reading is undisturbed, or finds nothing wrong, or often enough.
