@@ -5,8 +5,8 @@ Written from the pages of this folder and from nothing else, as a check on them:
 own, but takes them out of the pages' tables at its start (README.md, "The tables are executable"), and stops if a table does not
 add up. Needs Python 3.9 and its standard library.
 
-Parts, top to bottom: XXH3 · the tables · checksums and decoding · identity · segments · the warm list · recovery (07-recovery.md) ·
-output · worked examples · command line. The self-test is in self_test.py.
+Parts, top to bottom: XXH3 · the tables · checksums and decoding · identity · segments · the warm list · the page of counters ·
+recovery (07-recovery.md) · output · worked examples · command line. The self-test is in self_test.py.
 Damage in a store is a result, never an exception; `Refused` is the one way to fail.
 """
 
@@ -286,6 +286,8 @@ class Format:
             self.record, self.flags = s["record"], s["record_flags"]
             self.entry, self.place, self.tail = s["footer_entry"], s["footer_place"], s["footer_tail"]
             self.warm, self.warm_entry = s["warm_header"], s["warm_entry"]
+            self.counters_file, self.counters_head = s["counters_file"], s["counters_head"]
+            self.counters_page, self.counters_segment = s["counters_page"], s["counters_segment"]
             if not pages.verdicts:
                 raise KeyError("verdicts")
             self.verdicts = pages.verdicts
@@ -756,6 +758,66 @@ def warm_entries_crc(fmt, store_id, raw):
     return crc32(store_id, fmt.warm.size.to_bytes(8, "little"), raw)
 
 
+# ---- the page of counters (11-counters.md) ------------------------------------------------------------------------------------
+
+
+class Counters:
+    """The file `counters`. No fault of it is damage: a page that does not verify is not believed, and that is all."""
+
+    FILE = "counters"
+
+    def __init__(self, fmt, identity, folder):
+        self.fmt, self.store_id, self.ours, self.page = fmt, identity["store_id"], False, None
+        try:
+            data, _ = read_file(os.path.join(folder, self.FILE), fmt.counters_file.size)
+            head = verified(fmt.counters_head, self.store_id, data, 0)
+        except (Bad, Refused):
+            return
+        self.ours = True
+        try:
+            need(head["format_version"] == fmt.format_version, "format_version", fmt.format_version, head["format_version"])
+            unknown = head["required_features"] & ~fmt.required_features_known
+            need(not unknown, "required_features", "no unknown required feature", f"bits {unknown:#x}")
+            need(head["store_id"] == self.store_id, "store_id", self.store_id.hex(), head["store_id"].hex())
+            place_len = fmt.counters_file.fields["place_a"].size
+            need(head["place_len"] == place_len, "place_len", place_len, head["place_len"])
+        except Bad:
+            return
+        pages = []
+        for place in ("place_a", "place_b"):
+            try:
+                pages.append(counters_page(fmt, self.store_id, data, fmt.counters_file.at(place)))
+            except Bad:
+                pass
+        self.page = max(pages, key=lambda page: page["sequence"], default=None)
+
+    def shown(self):
+        return {"ours": self.ours, "page": self.page}
+
+
+def counters_page(fmt, store_id, data, offset):
+    """The page at one place, with its text and its cells."""
+    values = verified(fmt.counters_page, store_id, data, offset)
+    place = "place_a" if values["sequence"] % 2 else "place_b"
+    need(fmt.counters_file.at(place) == offset, "sequence", f"one of {place}", values["sequence"])
+    states = (fmt.counters_state_open, fmt.counters_state_closed)
+    need(values["state"] in states, "state", "a known state", values["state"])
+    room, cell = fmt.counters_file.fields[place].size - fmt.counters_page.size, fmt.counters_segment
+    text_len, cells_len = values["text_len"], values["cell_count"] * cell.size
+    need(text_len <= room and text_len % fmt.align == 0, "text_len", f"at most {room}, a multiple of {fmt.align}", text_len)
+    need(text_len + cells_len <= room, "cell_count", f"cells in {room - text_len} bytes", values["cell_count"])
+    start = offset + fmt.counters_page.size
+    body = data[start : start + text_len + cells_len]
+    need(len(body) == text_len + cells_len, "text_len", text_len + cells_len, len(body))
+    crc = crc32(store_id, start.to_bytes(8, "little"), body)
+    need(crc == values["body_crc"], "body_crc", f"{crc:#010x}", f"{values['body_crc']:#010x}")
+    cells = [cell.decode(body[i : i + cell.size]) for i in range(text_len, len(body), cell.size)]
+    for values_of in cells:
+        need(values_of["segment_count"] > 0, "segment_count", "1 or more", 0)
+        need(0 < values_of["state"] <= fmt.counters_cell_state_max, "state", "a known state", values_of["state"])
+    return {**plain(values), "text": body[:text_len].hex(), "segments": cells}
+
+
 # ---- recovery (07-recovery.md) ----------------------------------------------------------------------------------------------
 
 
@@ -1053,9 +1115,9 @@ def read_store(fmt, folder, now_unix_s=None):
         match = segment_name.fullmatch(name)
         if match and 1 <= int(match.group(1)) <= fmt.segment_number_max:
             (ours if match.group(2) == "log" else removable).append(name)
-        elif name in ("identity.tmp", WarmList.FILE + ".tmp"):
+        elif name in ("identity.tmp", WarmList.FILE + ".tmp", Counters.FILE + ".tmp"):
             removable.append(name)
-        elif name not in ("identity", "lock", WarmList.FILE):
+        elif name not in ("identity", "lock", WarmList.FILE, Counters.FILE):
             ignored.append(name)
     segments = [Segment(fmt, identity, folder, name, damages) for name in ours]
     recovery = Recovery(fmt, segments)
@@ -1086,7 +1148,9 @@ def read_store(fmt, folder, now_unix_s=None):
                 "value_len": record["value_len"],
                 **shown_value(record["value"]),
             }
+    counters = {"counters": Counters(fmt, identity, folder).shown()} if Counters.FILE in names else {}
     return {
+        **counters,
         "clock_mark": clock_mark,
         "damages": damages.listed(),
         "files": {"ignored": ignored, "removable": removable},
@@ -1108,6 +1172,9 @@ def summary(result):
     if result["warm_list"]:
         entries = result["warm_list"]["entries"]
         lines.append(f"  warm  {'does not verify' if entries is None else f'{len(entries)} keys'}")
+    if result.get("counters"):
+        page = result["counters"]["page"]
+        lines.append("  counters  " + (f"page {page['sequence']}" if page else "no page"))
     for v in result["verdicts"]:
         lines.append(f"  {v['label']:9} {v['file']} at {v['offset']}")
     for d in result["damages"]:
@@ -1153,6 +1220,11 @@ def decode_example(fmt, structure, seed, offset, raw):
         crc = warm_entries_crc(fmt, seed, listed)
         need(crc == values["entries_crc"], "entries_crc", f"{crc:#x}", f"{values['entries_crc']:#x}")
         return flat({**values, "entries": [fmt.warm_entry.decode(listed[i : i + size]) for i in range(0, len(listed), size)]})
+    if structure.name == "counters_page":
+        page = counters_page(fmt, seed, data, offset)
+        size = structure.size + page["text_len"] + len(page["segments"]) * fmt.counters_segment.size
+        need(len(raw) == size, None, f"{size} bytes", len(raw))
+        return flat({**page, "text": json.loads(bytes.fromhex(page["text"]))})
     if structure.name == "record":
         payload = raw[structure.size : structure.size + values["key_len"] + values["value_len"]]
         need(crc32(payload) == values["payload_crc"], "payload_crc", f"{crc32(payload):#x}", f"{values['payload_crc']:#x}")

@@ -48,6 +48,25 @@ class Writer:
         file += raw
         return file
 
+    def counters(self, *pages, **head):
+        """A file with a head, of which fields may be told, and these pages: (sequence, text, cells, changed fields)."""
+        fmt, places = self.fmt, self.fmt.counters_file
+        file = self.files["counters"] = bytearray(places.size)
+        place_len = places.fields["place_a"].size
+        values = dict(format_version=fmt.format_version, place_len=place_len, store_id=self.STORE)
+        self.put(file, 0, fmt.counters_head, self.STORE, {**values, **head})
+        for sequence, text, cells, changed in pages:
+            body = text + b"".join(bytes(fmt.counters_segment.encode(cell)) for cell in cells)
+            offset = places.at("place_a" if sequence % 2 else "place_b")
+            start = offset + fmt.counters_page.size
+            file[start : start + len(body)] = body
+            values = dict(
+                sequence=sequence, written_unix_ms=5, opened_unix_ms=4, process_id=3, state=fmt.counters_state_open,
+                body_crc=crc32(self.STORE, start.to_bytes(8, "little"), body), text_len=len(text), cell_count=len(cells),
+            )
+            self.put(file, offset, fmt.counters_page, self.STORE, {**values, **changed})
+        return file
+
 
 class WriterSegment:
     """One segment being written. `after`: the segment it links to, or None; `link=False`: a spare."""
@@ -518,6 +537,62 @@ class SelfTest:
             result = self.expect_warm(w, 0, ["warm_header"])
             self.same(result["damages"][0]["field"], next(iter(change)), "field")
 
+    # -- the page of counters
+
+    CELLS = [dict(first_number=1, segment_count=1, state=4, charged_bytes=9, data_bytes=8, event_count=7, live_count=6)]
+    PAGES = [(7, b'{"stats":{}}    ', CELLS, {}), (8, b" " * 32, CELLS * 3, {})]
+
+    def expect_counters(self, writer, ours, sequence):
+        """Whatever the file is like, the log says the same, and nothing of it is damage."""
+        result = self.expect(writer, ["S-TRUST", "S-SCAN"], {b"a": b"2", b"b": b"1"}, [], next_seqno=4)
+        shown = result["counters"]
+        found = shown["page"]["sequence"] if shown["page"] else None
+        self.same((shown["ours"], found), (ours, sequence), "counters")
+        return shown["page"]
+
+    def test_the_newer_page_of_counters_is_read_and_the_older_if_that_does_not_verify(self):
+        w, _, _ = self.store()
+        self.same("counters" in self.read(w), False, "no file")
+        file = w.counters(*self.PAGES)
+        page = self.expect_counters(w, True, 8)
+        self.same((bytes.fromhex(page["text"]), page["segments"]), (b" " * 32, self.CELLS * 3), "page")
+        newer = self.fmt.counters_file.at("place_b")
+        for at in range(newer, newer + self.fmt.counters_page.size + 32 + 3 * self.fmt.counters_segment.size):
+            file[at] ^= 4
+            self.expect_counters(w, True, 7)
+            file[at] ^= 4
+        file[self.fmt.counters_file.at("place_a")] ^= 1
+        self.expect_counters(w, True, 8)
+        file[newer] ^= 1
+        self.expect_counters(w, True, None)
+
+    def test_a_file_that_is_not_of_this_store_is_somebody_elses(self):
+        w, _, _ = self.store()
+        file = w.counters(*self.PAGES)
+        for bit in range(8 * self.fmt.counters_head.size):
+            file[bit // 8] ^= 1 << bit % 8
+            self.expect_counters(w, False, None)
+            file[bit // 8] ^= 1 << bit % 8
+        for other in (b"", b"3 apples", bytes(len(file))):
+            w.files["counters"] = bytearray(other)
+            self.expect_counters(w, False, None)
+
+    def test_a_page_of_a_later_version_or_with_lengths_that_lie_is_not_believed(self):
+        for change in (dict(format_version=2), dict(required_features=1), dict(place_len=4096), dict(store_id=bytes(16))):
+            w, _, _ = self.store()
+            w.counters(*self.PAGES, **change)
+            self.expect_counters(w, True, None)
+        lies = [dict(text_len=24), dict(text_len=1 << 16), dict(cell_count=(1 << 32) - 1)]
+        for change in lies + [dict(state=3), dict(state=0), dict(sequence=9)]:
+            w, _, _ = self.store()
+            sequence, text, cells, _ = self.PAGES[1]
+            w.counters(self.PAGES[0], (sequence, text, cells, change))
+            self.expect_counters(w, True, 7)
+        for change in (dict(segment_count=0), dict(state=0), dict(state=5)):
+            w, _, _ = self.store()
+            w.counters(self.PAGES[0], (8, b"", [{**self.CELLS[0], **change}], {}))
+            self.expect_counters(w, True, 7)
+
     # -- hostile and foreign bytes
 
     def test_every_flipped_bit_gives_the_newest_value_or_a_miss(self):
@@ -568,7 +643,7 @@ class SelfTest:
     def test_other_files_are_ignored_and_ours_are_named(self):
         w, _, _ = self.store()
         others = ["notes.txt", "segment-0000000000.log", "segment-1.log", "segment-4294967296.log"]
-        temporaries = ["identity.tmp", "segment-0000000009.tmp", "warm.tmp"]
+        temporaries = ["counters.tmp", "identity.tmp", "segment-0000000009.tmp", "warm.tmp"]
         for name in others + temporaries + ["lock"]:
             w.files[name] = bytearray(b"x")
         files = self.read(w)["files"]

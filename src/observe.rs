@@ -142,7 +142,7 @@ pub struct DiskStats {
     /// Records that requests appended: the same with headers and padding, and tombstones. What is appended again is
     /// measured against this.
     pub bytes_requested: u64,
-    /// Bytes written to files.
+    /// Bytes written to files, the page of counters excepted.
     pub bytes_written: u64,
     /// Bytes that wait in the append buffer.
     pub buffered_bytes: u64,
@@ -178,6 +178,8 @@ pub struct DiskStats {
     pub synced_seqno: u64,
     /// Syncs.
     pub syncs: u64,
+    /// Whether the page of counters could not be written, after which it is not tried again: 0 or 1.
+    pub counters_failures: u64,
     /// Why the tier is off.
     pub off_because: Option<String>,
 }

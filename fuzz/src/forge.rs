@@ -4,13 +4,18 @@
 
 use arbitrary::Arbitrary;
 
-/// Writes the checksum of a structure that stands at `offset` into its first four bytes.
-pub fn seal(seed: [u8; 16], offset: u64, structure: &mut [u8]) {
+/// The checksum of bytes that stand at `offset`.
+pub fn checksum(seed: [u8; 16], offset: u64, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&seed);
     hasher.update(&offset.to_le_bytes());
-    hasher.update(&structure[4..]);
-    let sum = hasher.finalize();
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// Writes the checksum of a structure that stands at `offset` into its first four bytes.
+pub fn seal(seed: [u8; 16], offset: u64, structure: &mut [u8]) {
+    let sum = checksum(seed, offset, &structure[4..]);
     structure[..4].copy_from_slice(&sum.to_le_bytes());
 }
 

@@ -273,12 +273,14 @@ impl Mutation {
                 });
             }
             Self::Stray { name, bytes } => {
-                let name = match name % 6 {
+                let name = match name % 8 {
                     0 => "identity.tmp".into(),
                     1 => format!("segment-{name:010}.tmp"),
                     2 => "segment-1.log".into(),
                     3 => format!("segment-{name:010}.log"),
                     4 => "warm.tmp".into(),
+                    5 => "counters.tmp".into(),
+                    6 => "counters".into(),
                     _ => "precious".into(),
                 };
                 files.insert(name, bytes.clone());

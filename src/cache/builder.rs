@@ -224,6 +224,17 @@ impl Builder {
         self
     }
 
+    /// Whether the cache keeps a page of its counters in the directory, for `emberlog inspect --watch` and other readers (`format-spec/11-counters.md`).
+    /// Default true.
+    ///
+    /// It is the file `counters`, 44 KiB that are part of the disk budget, written over by maintenance about once a second while something changes, with one
+    /// positioned write and no sync; under [`Maintenance::Manual`] by [`Cache::maintain`]. The first page comes a second after the open. It holds
+    /// counts and sizes, no key and no value. If it cannot be written, it is given up until the next open.
+    pub fn counters_page(mut self, is_kept: bool) -> Self {
+        self.config.counters_page = is_kept;
+        self
+    }
+
     /// Where the time comes from. Default [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = PlainArc::new(clock);

@@ -91,6 +91,8 @@ pub struct Config {
     pub expected_entry_bytes: u64,
     /// One request in so many is measured, 0 to 1,048,576, 0 for none: see [`Builder::sample_one_in`]. Default 256.
     pub sample_one_in: u32,
+    /// Whether the cache keeps a page of its counters in the directory: see [`Builder::counters_page`]. Default true.
+    pub counters_page: bool,
 }
 
 impl Default for Config {
@@ -112,13 +114,14 @@ impl Default for Config {
             disk_index_bytes: None,
             expected_entry_bytes: 256,
             sample_one_in: 256,
+            counters_page: true,
         }
     }
 }
 
 impl Config {
     /// The names of all settings.
-    pub const KEYS: [&'static str; 16] = [
+    pub const KEYS: [&'static str; 17] = [
         "memory_bytes",
         "disk_bytes",
         "durability",
@@ -135,6 +138,7 @@ impl Config {
         "disk_index_bytes",
         "expected_entry_bytes",
         "sample_one_in",
+        "counters_page",
     ];
 
     /// A builder with these settings.
@@ -226,6 +230,10 @@ impl Config {
                 self.expected_entry_bytes = read(text, start.expected_entry_bytes, units::parse_bytes)?;
             }
             "sample_one_in" => self.sample_one_in = read(text, start.sample_one_in, number)?,
+            "counters_page" => {
+                let yes_or_no = |text: &str| text.parse().map_err(|_| format!("{text:?} is neither true nor false"));
+                self.counters_page = read(text, start.counters_page, yes_or_no)?;
+            }
             _ => return Err(format!("there is no such setting; there are {}", Self::KEYS.join(", "))),
         }
         Ok(())

@@ -100,6 +100,8 @@ pub(crate) struct Core {
     /// Who waits for whose load.
     pub(crate) waits: Waits<Loaded>,
     pub(crate) recovery: RecoveryReport,
+    /// What is told to whoever looks into the directory.
+    pub(crate) page: super::publish::CountersPage,
     pub(crate) memory_limit_bytes: u64,
     pub(crate) fixed_bytes: u64,
     /// One request in so many is looked at closely; 0 for none.

@@ -76,7 +76,7 @@ pub struct MemorySplit {
     pub staging_bytes: u64,
     /// States of segments.
     pub segment_states_bytes: u64,
-    /// What maintenance takes while it runs.
+    /// What maintenance takes while it runs, and the page of counters.
     pub working_bytes: u64,
     /// Histograms, and tables of watched entries.
     pub statistics_bytes: u64,
@@ -109,7 +109,7 @@ pub struct DiskSplit {
     pub slack_bytes: u64,
     /// The warm list, as long as memory could make it; 0 if there is no room for one.
     pub warm_list_bytes: u64,
-    /// Identity, lock and directory.
+    /// Identity, lock, directory and the page of counters.
     pub overhead_bytes: u64,
     /// Less than a segment.
     pub rest_bytes: u64,
@@ -256,7 +256,7 @@ impl DiskSplit {
             ("the spare".to_owned(), self.spare_bytes),
             ("slack of files".to_owned(), self.slack_bytes),
             ("warm list".to_owned(), self.warm_list_bytes),
-            ("identity, lock".to_owned(), self.overhead_bytes),
+            ("identity, lock, counters".to_owned(), self.overhead_bytes),
             ("left over".to_owned(), self.rest_bytes),
         ]
     }

@@ -264,6 +264,7 @@ impl Core {
         }
         let Some(log) = &self.log else { return Ok(Maintained { steps: 0, more: false }) };
         log.note_clock(self.now_s());
+        self.publish();
         let mut steps = 0;
         while steps < budget.steps_max {
             if !self.step(log, budget.reinsert_bytes_max)? {
@@ -362,6 +363,7 @@ impl Core {
     fn run_maintenance(&self, log: &Log) {
         let stop = || self.stopping.load(Ordering::Relaxed);
         while !stop() {
+            self.publish();
             let step = (|| {
                 let mut busy = false;
                 // Room first: a seal may take long.
@@ -391,9 +393,18 @@ impl Core {
                 Ok((true, _)) => {}
                 Ok((false, wait)) => {
                     let woken = || stop() || self.index_crowded.load(Ordering::Relaxed);
-                    log.wait_for_maintenance_work(log.has_retired(), wait, &woken);
+                    log.wait_for_maintenance_work(
+                        log.has_retired(),
+                        self.page_wait().into_iter().chain(wait).min(),
+                        &woken,
+                    );
                 }
-                Err(_) => log.wait_for_stop(&stop),
+                Err(_) => {
+                    while !stop() {
+                        self.publish();
+                        log.wait_for_stop(&|| stop() || self.is_page_due());
+                    }
+                }
             }
         }
     }
@@ -414,6 +425,7 @@ impl Core {
         self.windows.close(self.clock.monotonic_ns() / 1000);
         let result = self.log.as_ref().map_or(Ok(()), |log| self.close_log(log));
         self.stop_threads(workers);
+        self.publish_end();
         if let Some(disk) = &self.disk {
             disk.unlock();
         }

@@ -11,6 +11,7 @@ mod maintain;
 mod open;
 mod outcome;
 mod plan;
+mod publish;
 mod snapshot;
 #[cfg(all(test, not(emberlog_loom)))]
 mod tests;

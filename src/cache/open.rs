@@ -4,6 +4,7 @@ use super::builder::Builder;
 use super::close_look::Measured;
 use super::core::{Core, CoreCounters, Planned};
 use super::plan::Plan;
+use super::publish::CountersPage;
 use super::windows::Windows;
 use super::{Cache, Handle};
 use crate::budget::Budget;
@@ -197,6 +198,7 @@ fn open_locked(
     let list_charge = budget.try_charge(list_bytes).filter(|charge| charge.bytes() > 0);
     let warm = Warm::new(&shards, list_charge);
     let refill = Refill::new(&shards, survey.warm_list.take().filter(|_| !emptied_by_clock));
+    let may_publish = CountersPage::remove_old(&**disk, identity.store_id);
     let log = Log::start(
         PlainArc::clone(disk),
         identity.clone(),
@@ -214,7 +216,7 @@ fn open_locked(
         shards,
         Some(log),
         Some(PlainArc::clone(disk)),
-        (refill, warm, ages),
+        (refill, warm, ages, may_publish && settings.config.counters_page),
         identity.hash_salt,
         epoch_unix_ms,
         latest_s,
@@ -239,7 +241,7 @@ pub(crate) fn open_memory_only(settings: Builder) -> Result<Cache, Error> {
         Shards::new(plan.shard_count, plan.memory, 0, salt).map_err(|error| Error::io("cannot take memory", error))?;
     let ages = observe(&mut shards, &settings, &plan);
     let epoch_unix_ms = settings.clock.now_unix_ms();
-    let parts = (Refill::new(&shards, None), Warm::new(&shards, None), ages);
+    let parts = (Refill::new(&shards, None), Warm::new(&shards, None), ages, false);
     finish(core(&settings, &plan, shards, None, None, parts, salt, epoch_unix_ms, 0, RecoveryReport::default()))
 }
 
@@ -250,12 +252,13 @@ fn core(
     shards: Shards,
     log: Option<Log>,
     disk: Option<PlainArc<dyn Disk>>,
-    (refill, warm, ages): (Refill, Warm, PlainArc<Ages>),
+    (refill, warm, ages, publishes): (Refill, Warm, PlainArc<Ages>, bool),
     salt: u64,
     epoch_unix_ms: u64,
     latest_s: u32,
     recovery: RecoveryReport,
 ) -> Core {
+    let page = CountersPage::new(publishes, settings.clock.now_unix_ms(), &recovery);
     Core {
         shards,
         log,
@@ -288,6 +291,7 @@ fn core(
         owed: crate::compaction::Owed::default(),
         waits: crate::shard::flights::Waits::default(),
         recovery,
+        page,
         memory_limit_bytes: settings.config.memory_bytes,
         fixed_bytes: plan.fixed_bytes,
         sample_one_in: settings.config.sample_one_in,
@@ -340,9 +344,10 @@ fn find_identity(settings: &Builder, disk: &dyn Disk, random: &Random) -> Result
         let message = "segments are here, but the file 'identity' is not; nothing was touched";
         return Err(Error::new(ErrorKind::Damaged, message));
     }
-    // A list of what memory held is never made before the identity.
+    // A list of what memory held, or a page of counters, is never made before the identity.
     let is_foreign = |(name, parsed): &(&String, &FileName)| {
-        matches!(parsed, FileName::Foreign | FileName::Warm) || *name == names::WARM_TEMPORARY
+        matches!(parsed, FileName::Foreign | FileName::Warm | FileName::Counters)
+            || [names::WARM_TEMPORARY, names::COUNTERS_TEMPORARY].contains(&name.as_str())
     };
     if let Some(foreign) = names.iter().zip(&parsed).find(is_foreign) {
         let message =

@@ -15,7 +15,7 @@ use crate::observe::{DiskAccounts, MemoryAccounts};
 use crate::shard::lives::LivesPlan;
 use crate::shard::memory::MemoryPlan;
 
-/// What files take beside segments: identity, lock, directory.
+/// What files take beside segments: identity, lock, directory, page of counters.
 pub(crate) const DISK_OVERHEAD_BYTES: u64 = 64 << 10;
 /// Fewest segments with which the log can turn over: the active one, the spare, one that waits for its footer, one to retire.
 pub(super) const SEGMENT_COUNT_MIN: u64 = 4;
@@ -59,7 +59,7 @@ pub(crate) struct DiskPlan {
     pub(crate) disk_bytes: u64,
     /// Of the fixed bytes: states of segments.
     pub(crate) states_bytes: u64,
-    /// Of the fixed bytes: what maintenance takes while it runs.
+    /// Of the fixed bytes: what maintenance takes while it runs, the page of counters included.
     pub(crate) working_bytes: u64,
 }
 
@@ -208,6 +208,7 @@ fn disk_plan(config: &Config, shard_count: u64) -> DiskPlan {
     let (bytes, for_entries) = INDEX_BYTES_PER_ENTRY_WANTED;
     let wanted = entries.saturating_mul(bytes) / for_entries;
     let index_bytes = config.disk_index_bytes.unwrap_or(wanted.min(memory_bytes / 4)) / shard_count;
+    let page_bytes = if config.counters_page { super::publish::WORKING_BYTES } else { 0 };
     let log = LogPlan {
         segment_len_bytes: segment_len as u32,
         buffer_bytes: buffer as usize,
@@ -222,7 +223,7 @@ fn disk_plan(config: &Config, shard_count: u64) -> DiskPlan {
         index_bytes_per_shard: index_bytes.max(PAGE_LEN).next_multiple_of(PAGE_LEN) as usize,
         disk_bytes,
         states_bytes: segment_count * SEGMENT_STATE_BYTES,
-        working_bytes: WORKING_BYTES.min(segment_len * 2 + (64 << 10)),
+        working_bytes: WORKING_BYTES.min(segment_len * 2 + (64 << 10)) + page_bytes,
     }
 }
 

@@ -2,13 +2,18 @@
 
 use super::core::Core;
 use crate::observe::{
-    AgeStats, DiskAccounts, DiskStats, LatencyStats, MemoryAccounts, MemoryStats, RequestStats, Stats,
+    AgeStats, DiskAccounts, DiskStats, LatencyStats, MemoryAccounts, MemoryStats, RecoveryReport, RequestStats, Stats,
 };
 
 /// What a slot of an index takes.
 const SLOT_LEN: u64 = 8;
 
 pub(crate) fn stats(core: &Core) -> Stats {
+    figures(core, || core.recovery.clone())
+}
+
+/// The same, with what the caller has of the recovery.
+pub(crate) fn figures(core: &Core, recovery: impl FnOnce() -> RecoveryReport) -> Stats {
     let mut requests = RequestStats::default();
     let mut memory = MemoryStats { limit_bytes: core.memory_limit_bytes, ..MemoryStats::default() };
     let mut accounts = MemoryAccounts { fixed: core.fixed_bytes, ..MemoryAccounts::default() };
@@ -83,6 +88,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         disk.written_seqno = snapshot.written_seqno;
         disk.synced_seqno = snapshot.synced_seqno;
         disk.syncs = counters.sync_count.get();
+        disk.counters_failures = core.page.failed.get();
     }
     accounts.statistics = core.planned.memory.statistics;
     accounts.fixed -= accounts.statistics + accounts.append_buffer;
@@ -102,7 +108,7 @@ pub(crate) fn stats(core: &Core) -> Stats {
         memory,
         disk: with_disk.then_some(disk),
         windows: with_disk.then(|| core.windows.stats(core.clock.monotonic_ns() / 1000)),
-        recovery: with_disk.then(|| core.recovery.clone()),
+        recovery: with_disk.then(recovery),
         latency: latency(core),
         ages,
     }

@@ -6,6 +6,7 @@
 pub mod batch;
 mod checksum;
 mod codec;
+pub mod counters;
 mod decode_error;
 pub mod footer;
 pub mod identity;

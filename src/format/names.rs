@@ -12,6 +12,11 @@ pub const WARM: &str = "warm";
 /// The same while it is written.
 pub const WARM_TEMPORARY: &str = "warm.tmp";
 
+/// What a running cache tells of itself, for whoever looks; may be missing.
+pub const COUNTERS: &str = "counters";
+/// The same while it is made.
+pub const COUNTERS_TEMPORARY: &str = "counters.tmp";
+
 /// What a name in the directory stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileName {
@@ -21,6 +26,8 @@ pub enum FileName {
     Lock,
     /// [`WARM`].
     Warm,
+    /// [`COUNTERS`]; ours only if its head says so.
+    Counters,
     /// A segment with its number.
     Segment(u32),
     /// A file of ours that was never finished, free to be removed.
@@ -49,8 +56,9 @@ pub fn segment_temporary(number: u32) -> String {
 pub fn parse(name: &str) -> FileName {
     match name {
         IDENTITY => return FileName::Identity,
-        IDENTITY_TEMPORARY | WARM_TEMPORARY => return FileName::Temporary,
+        IDENTITY_TEMPORARY | WARM_TEMPORARY | COUNTERS_TEMPORARY => return FileName::Temporary,
         WARM => return FileName::Warm,
+        COUNTERS => return FileName::Counters,
         LOCK => return FileName::Lock,
         _ => {}
     }

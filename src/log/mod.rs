@@ -9,6 +9,7 @@
 //! Lock order: shard, then tail; `staging`, `syncing` and `preparing` are taken before the tail and never under a shard's lock.
 
 mod buffer;
+mod cells;
 mod entries;
 mod pins;
 pub mod scan;
@@ -520,8 +521,8 @@ impl Log {
         tail.urgent = false;
     }
 
-    /// Waits until maintenance may have something to do.
-    pub(crate) fn wait_for_maintenance_work(&self, busy: bool, at_most: Option<Duration>, stop: &dyn Fn() -> bool) {
+    /// Waits until maintenance may have something to do, at most `wait_max` if that is given.
+    pub(crate) fn wait_for_maintenance_work(&self, busy: bool, wait_max: Option<Duration>, stop: &dyn Fn() -> bool) {
         let mut tail = self.tail.lock();
         if stop() {
             return;
@@ -530,8 +531,8 @@ impl Log {
         if busy || due || !tail.unsealed.is_empty() {
             // Something is due that needs another thread's progress: look again soon.
             self.maintenance_work.wait_for(&mut tail, Duration::from_millis(2));
-        } else if let Some(at_most) = at_most {
-            self.maintenance_work.wait_for(&mut tail, at_most);
+        } else if let Some(wait_max) = wait_max {
+            self.maintenance_work.wait_for(&mut tail, wait_max);
         } else {
             self.maintenance_work.wait(&mut tail);
         }

@@ -107,6 +107,11 @@ impl Segment {
         *self.link.get().expect("the log moved into the segment, with a link")
     }
 
+    /// The link, once the log has moved into the segment.
+    pub(crate) fn link_if_set(&self) -> Option<Link> {
+        self.link.get().copied()
+    }
+
     pub(crate) fn set_link(&self, link: Link) {
         self.link.set(link).expect("the log moves into a segment once");
     }

@@ -207,7 +207,8 @@ impl Survey {
                 }
                 FileName::Temporary => survey.temporaries.push(name),
                 FileName::Warm => survey.read_warm(disk, room)?,
-                FileName::Identity | FileName::Lock | FileName::Foreign => {}
+                // Nothing that is recovered depends on the page of counters.
+                FileName::Identity | FileName::Lock | FileName::Counters | FileName::Foreign => {}
             }
         }
         survey.segments.sort_by_key(|segment| segment.number);

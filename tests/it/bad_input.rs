@@ -127,7 +127,7 @@ fn a_directory_of_something_else_is_refused_untouched() {
     std::fs::write(directory.path().join("thesis.tex"), b"ten years of work").expect("written");
     refused(directory.path(), ErrorKind::NotAStore, &["thesis.tex"]);
     // A name of ours that no store has without an identity is somebody else's, too.
-    for name in ["warm", "warm.tmp"] {
+    for name in ["warm", "warm.tmp", "counters", "counters.tmp"] {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join(name), b"my thesis").expect("written");
         refused(directory.path(), ErrorKind::NotAStore, &[name]);

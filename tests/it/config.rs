@@ -37,6 +37,7 @@ fn random_config(rng: &mut Rng) -> Config {
     config.disk_index_bytes = optional(rng, lengths[2]);
     config.expected_entry_bytes = length(rng);
     config.sample_one_in = rng.pick(&[0, 1, 256, 1 << 20, u32::MAX]);
+    config.counters_page = rng.pick(&[true, false]);
     config
 }
 
@@ -49,7 +50,7 @@ fn full_config() -> Config {
     config
 }
 
-const WORDS: [(&str, &str); 13] = [
+const WORDS: [(&str, &str); 14] = [
     ("memory_bytes", "8MiB"),
     ("disk_bytes", "100MB"),
     ("durability", "synced"),
@@ -63,6 +64,7 @@ const WORDS: [(&str, &str); 13] = [
     ("disk_index_bytes", "128KiB"),
     ("expected_entry_bytes", "1kB"),
     ("sample_one_in", "64"),
+    ("counters_page", "false"),
 ];
 
 // -- there and back
@@ -209,7 +211,8 @@ fn builder_and_config_are_one() {
         .append_buffer_bytes(64 << 10)
         .disk_index_bytes(128 << 10)
         .expected_entry_bytes(1000)
-        .sample_one_in(64);
+        .sample_one_in(64)
+        .counters_page(false);
     assert_eq!(*builder.as_config(), full_config());
     assert_eq!(*full_config().builder().as_config(), full_config());
     assert_eq!(*builder.config(Config::default()).as_config(), Config::default());
@@ -316,7 +319,7 @@ fn each_value_out_of_range_is_named_with_its_key_and_what_is_allowed() {
     assert!(error.starts_with("sample_one_in = 1048577 is out of range: 0 to 1048576"), "{error}");
     // Every key that has a range is in the table, or has just been looked at.
     let words = ["durability", "when_behind", "maintenance", "read_mode"];
-    let words = [&words[..], &["sample_one_in"]].concat();
+    let words = [&words[..], &["sample_one_in", "counters_page", "quiet_windows"]].concat();
     assert_eq!(table.len() + words.len(), Config::KEYS.len());
 }
 

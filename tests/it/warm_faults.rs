@@ -1,163 +1,18 @@
 //! The warm list's file fails: the disk tier stays on, nothing is lost, and the next open works. Only warmth may go.
 
+use crate::faulty::{Call, FaultyDisk, Plan};
 use crate::support::{KIB, START_UNIX_MS, Setup, named};
-use emberlog::disk::{Access, Disk, DiskFile, Mapping, SimDisk};
+use emberlog::disk::{Disk, SimDisk};
 use emberlog::format::names::{WARM, WARM_TEMPORARY};
 use emberlog::{Cache, MaintenanceBudget, ManualClock};
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-
-/// A call that concerns the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    Create,
-    Write,
-    Sync,
-    Allocate,
-    Allocated,
-    Truncate,
-    Rename,
-    UnlinkTemporary,
-    Read,
-}
-
-/// Which calls fail, and how many did.
-#[derive(Debug, Default)]
-struct Plan {
-    /// Each with how many of its kind pass before.
-    armed: Mutex<Vec<(Call, u64)>>,
-    failed_count: AtomicU64,
-    /// Lists that were begun.
-    begun_count: AtomicU64,
-}
-
-impl Plan {
-    fn arm(&self, call: Call, passed_count: u64) {
-        self.armed.lock().expect("no thread panics under it").push((call, passed_count));
-    }
-
-    fn failed_count(&self) -> u64 {
-        self.failed_count.load(Ordering::Relaxed)
-    }
-
-    /// Counts a call, and fails it once.
-    fn pass(&self, call: Call) -> io::Result<()> {
-        let mut armed = self.armed.lock().expect("no thread panics under it");
-        let Some(at) = armed.iter().position(|(armed, _)| *armed == call) else { return Ok(()) };
-        if armed[at].1 > 0 {
-            armed[at].1 -= 1;
-            return Ok(());
-        }
-        armed.remove(at);
-        self.failed_count.fetch_add(1, Ordering::Relaxed);
-        Err(io::Error::other(format!("{call:?} fails")))
-    }
-}
-
-/// A simulated disk of which only calls for the list fail.
-#[derive(Debug)]
-struct FaultyDisk {
-    inner: SimDisk,
-    plan: Arc<Plan>,
-}
-
-#[derive(Debug)]
-struct FaultyFile {
-    inner: Box<dyn DiskFile>,
-    plan: Arc<Plan>,
-}
-
-impl FaultyDisk {
-    fn file(&self, name: &str, inner: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        match name {
-            WARM | WARM_TEMPORARY => Box::new(FaultyFile { inner, plan: Arc::clone(&self.plan) }),
-            _ => inner,
-        }
-    }
-}
-
-impl Disk for FaultyDisk {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.inner.list()
-    }
-    fn create_new(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        if name == WARM_TEMPORARY {
-            self.plan.begun_count.fetch_add(1, Ordering::Relaxed);
-            self.plan.pass(Call::Create)?;
-        }
-        Ok(self.file(name, self.inner.create_new(name)?))
-    }
-    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        Ok(self.file(name, self.inner.open(name, access)?))
-    }
-    fn rename(&self, source: &str, target: &str) -> io::Result<()> {
-        if target == WARM {
-            self.plan.pass(Call::Rename)?;
-        }
-        self.inner.rename(source, target)
-    }
-    fn unlink(&self, name: &str) -> io::Result<()> {
-        if name == WARM_TEMPORARY {
-            self.plan.pass(Call::UnlinkTemporary)?;
-        }
-        self.inner.unlink(name)
-    }
-    fn sync_dir(&self) -> io::Result<()> {
-        self.inner.sync_dir()
-    }
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.inner.free_bytes()
-    }
-    fn lock(&self, name: &str) -> io::Result<()> {
-        self.inner.lock(name)
-    }
-    fn unlock(&self) {
-        self.inner.unlock();
-    }
-}
-
-impl DiskFile for FaultyFile {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.plan.pass(Call::Write) {
-            // A part of it is there.
-            self.inner.write_at(offset, &bytes[..bytes.len() / 2])?;
-            return Err(error);
-        }
-        self.inner.write_at(offset, bytes)
-    }
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.plan.pass(Call::Read)?;
-        self.inner.read_at(offset, buffer)
-    }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.plan.pass(Call::Allocate)?;
-        self.inner.allocate(len)
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.plan.pass(Call::Truncate)?;
-        self.inner.truncate(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.plan.pass(Call::Sync)?;
-        self.inner.sync_data()
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-    fn allocated_bytes(&self) -> io::Result<u64> {
-        self.plan.pass(Call::Allocated)?;
-        self.inner.allocated_bytes()
-    }
-    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        self.inner.next_data(offset)
-    }
-    fn map(&self, len: u64) -> io::Result<Mapping> {
-        self.inner.map(len)
-    }
-}
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const KEY_COUNT: u32 = 2500;
+
+fn faulty(disk: &SimDisk, plan: &Arc<Plan>) -> Arc<FaultyDisk> {
+    Arc::new(FaultyDisk::new(disk, plan, [WARM_TEMPORARY, WARM]))
+}
 
 fn setup() -> Setup {
     Setup { memory_bytes: 1024 * KIB, disk_bytes: 4096 * KIB, disk_index_bytes: 96 * KIB, ..Setup::small() }
@@ -224,7 +79,7 @@ fn a_list_that_cannot_be_written_costs_only_itself() {
     for (calls, passed_count) in cases {
         named(&format!("{calls:?} after {passed_count}"), || {
             let (disk, plan) = (SimDisk::new(1), Arc::new(Plan::default()));
-            let cache = open(Arc::new(FaultyDisk { inner: disk.clone(), plan: Arc::clone(&plan) }), 1);
+            let cache = open(faulty(&disk, &plan), 1);
             plan.arm(calls[0], passed_count);
             calls[1..].iter().for_each(|&call| plan.arm(call, 0));
             work(&cache, &disk);
@@ -272,7 +127,7 @@ fn a_list_that_can_no_longer_be_read_is_at_its_end() {
         named(&format!("read {passed_count}"), || {
             let (left, plan) = (disk.after_kill(), Arc::new(Plan::default()));
             plan.arm(Call::Read, passed_count);
-            let cache = open(Arc::new(FaultyDisk { inner: left.clone(), plan: Arc::clone(&plan) }), 2);
+            let cache = open(faulty(&left, &plan), 2);
             maintain(&cache);
             check(&cache, &left);
             check_all(&cache);

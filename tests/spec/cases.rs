@@ -3,9 +3,10 @@
 //! Sound ones are written by the cache itself; torn and corrupt ones are sound ones with bytes changed as a crash or a medium would. Everything
 //! follows from constants, so that each run makes the same bytes.
 
-use crate::store::{Files, Store, batch_offsets, flip, items, name, record_offsets, value, warm_list, zero};
+use crate::store::{Files, Store, batch_offsets, counters, flip, items, name, record_offsets, value, warm_list, zero};
 use emberlog::EntryOptions;
 use emberlog::disk::SimDisk;
+use emberlog::format::counters::{CellState, PLACE_OFFSETS, PageHeader, RunState, SegmentCell};
 use emberlog::format::identity::Identity;
 use emberlog::format::names;
 use emberlog::format::record::RecordHeader;
@@ -68,6 +69,8 @@ fn valid() -> Vec<Case> {
         case("valid", "reinserted", reinserted(), REINSERTED, &["hot"], &["k0"]),
         case("valid", "optional_feature", optional_feature(), &["S-SPARE", "S-SCAN"], &["apple"], &["pear"]),
         case("valid", "warm_list", warm(), &["S-SPARE", "S-SCAN"], WARM_LIVE, &["pear"]),
+        case("valid", "counters", with_counters(), &["S-SPARE", "S-SCAN"], WARM_LIVE, &["pear"]),
+        case("valid", "counters_foreign", with_foreign_counters(), &["S-SPARE", "S-SCAN"], WARM_LIVE, &["pear"]),
     ]
 }
 
@@ -137,7 +140,8 @@ fn clear() -> Files {
 /// The log went round in a small budget; what memory held was copied forward.
 fn reinserted() -> Files {
     let disk = SimDisk::new(7);
-    let store = Store::on(disk, 7, |settings| settings.disk_bytes(512 << 10));
+    // Without the memory for a page of counters, which came later than this store.
+    let store = Store::on(disk, 7, |settings| settings.disk_bytes(512 << 10).counters_page(false));
     store.put("hot", b"wanted all the time");
     for round in 0..40 {
         store.cache.get("hot");
@@ -174,6 +178,42 @@ fn warm() -> Files {
     let mut files = basic();
     let list = warm_list(&files, &[("long", 0), ("apple", 3), ("pear", 1), ("never", 2), ("", 1)]);
     files.insert(names::WARM.into(), list);
+    files
+}
+
+/// Two pages of counters; the second is newer, and that of a process that has gone without closing.
+fn with_counters() -> Files {
+    let mut files = basic();
+    let header = PageHeader {
+        sequence: 41,
+        written_unix_ms: 1_700_000_041_000,
+        opened_unix_ms: 1_700_000_000_000,
+        process_id: 4711,
+        state: RunState::Open,
+        text_len: 0,
+        cell_count: 0,
+    };
+    let active = SegmentCell {
+        first_number: 1,
+        segment_count: 1,
+        state: CellState::Active,
+        charged_bytes: 73_792,
+        data_bytes: 1_000,
+        event_count: 6,
+        live_count: 4,
+    };
+    let spare = SegmentCell { first_number: 2, state: CellState::Spare, event_count: 0, live_count: 0, ..active };
+    let newer = PageHeader { sequence: 42, written_unix_ms: 1_700_000_042_000, ..header };
+    let text = r#"{"crate_version":"0.1.0","stats":{"requests":{"hits":3,"misses":1}}}"#;
+    let pages = [(header, r#"{"stats":{}}"#, &[active][..]), (newer, text, &[active, spare][..])];
+    files.insert(names::COUNTERS.into(), counters(&files, &pages));
+    files
+}
+
+/// A file of that name that somebody else made.
+fn with_foreign_counters() -> Files {
+    let mut files = basic();
+    files.insert(names::COUNTERS.into(), b"3 apples, 1 pear\n".to_vec());
     files
 }
 
@@ -270,6 +310,15 @@ fn torn() -> Vec<Case> {
     let half = files[names::WARM][..WarmHeader::LEN + ENTRY_LEN].to_vec();
     files.insert(names::WARM_TEMPORARY.into(), half);
     add("warm_list_temporary", files, &["S-SPARE", "S-SCAN"], WARM_LIVE, &["pear"]);
+    // A kill in the middle of a write: the page before is whole.
+    let mut files = with_counters();
+    zero(&mut files, names::COUNTERS, PLACE_OFFSETS[1] as usize + 80..PLACE_OFFSETS[1] as usize + 512);
+    add("counters_torn", files, &["S-SPARE", "S-SCAN"], WARM_LIVE, &["pear"]);
+    // A power cut before any page reached the medium.
+    let mut files = with_counters();
+    let end = files[names::COUNTERS].len();
+    zero(&mut files, names::COUNTERS, PLACE_OFFSETS[0] as usize..end);
+    add("counters_without_pages", files, &["S-SPARE", "S-SCAN"], WARM_LIVE, &["pear"]);
     cases
 }
 

@@ -6,6 +6,7 @@
 use crate::store::Files;
 use emberlog::disk::{Access, Disk as _, SimDisk};
 use emberlog::format::batch::{BatchHeader, BatchKind};
+use emberlog::format::counters::{CellState, PLACE_OFFSETS, Page, PageHeader, RunState};
 use emberlog::format::footer::{FooterEntry, FooterTail};
 use emberlog::format::identity::{COPY_OFFSETS, Identity};
 use emberlog::format::names::{self, FileName};
@@ -13,6 +14,7 @@ use emberlog::format::record::{RecordHeader, RecordKind};
 use emberlog::format::segment::{HEADER_OFFSETS, LINK_OFFSETS, Link, SegmentHeader};
 use emberlog::format::warm::WarmHeader;
 use emberlog::log::scan::{self, Depth, Item};
+use emberlog::recovery::counters_page::{self, CountersFile};
 use emberlog::recovery::survey::{SegmentSurvey, Survey, Visitor};
 use emberlog::recovery::verdict::{self, RecordFacts, SegmentVerdict};
 use emberlog::recovery::warm_list::WarmList;
@@ -101,7 +103,7 @@ pub(crate) fn decode(files: &Files) -> Result<Decoded, emberlog::Error> {
     let last = survey.kept().next_back().map(|index| &survey.segments[index]);
     let of_kind =
         |wanted: FileName| -> Vec<&String> { files.keys().filter(|name| names::parse(name) == wanted).collect() };
-    let shown = json!({
+    let mut shown = json!({
         "clock_mark": survey.clock_mark_s,
         "files": {"ignored": of_kind(FileName::Foreign), "removable": of_kind(FileName::Temporary)},
         "identity": show_identity(&survey.identity, &files["identity"]),
@@ -113,6 +115,9 @@ pub(crate) fn decode(files: &Files) -> Result<Decoded, emberlog::Error> {
         "verdicts": show_verdicts(&survey, &events.applied, &segments),
         "warm_list": show_warm_list(&survey, &disk, files),
     });
+    if let Some(counters) = show_counters(&survey, &disk, files) {
+        shown["counters"] = counters;
+    }
     Ok(Decoded { shown, live })
 }
 
@@ -200,6 +205,41 @@ fn show_warm_list(survey: &Survey, disk: &SimDisk, files: &Files) -> Option<Valu
     Some(json!({
         "file_len": found.file_len, "verified": entries.is_some(), "header": header, "entries": entries,
     }))
+}
+
+/// The file as the tools read it.
+fn show_counters(survey: &Survey, disk: &SimDisk, files: &Files) -> Option<Value> {
+    let file = counters_page::read(disk, survey.identity.store_id).expect("reading works")?;
+    let bytes = &files[names::COUNTERS];
+    Some(match file {
+        CountersFile::Foreign => json!({"ours": false, "page": null}),
+        CountersFile::Ours { page, .. } => json!({"ours": true, "page": page.map(|page| show_page(&page, bytes))}),
+    })
+}
+
+fn show_page(page: &Page, file: &[u8]) -> Value {
+    let PageHeader { sequence, written_unix_ms, opened_unix_ms, process_id, state, text_len, cell_count } = page.header;
+    let offset = PageHeader::place_offset(sequence) as usize;
+    assert!(PLACE_OFFSETS.contains(&(offset as u64)));
+    let cells = page.cells.iter().map(|cell| {
+        let state = match cell.state {
+            CellState::Spare => 1,
+            CellState::Active => 2,
+            CellState::Unsealed => 3,
+            CellState::Sealed => 4,
+        };
+        json!({
+            "first_number": cell.first_number, "segment_count": cell.segment_count, "state": state,
+            "charged_bytes": cell.charged_bytes, "data_bytes": cell.data_bytes,
+            "event_count": cell.event_count, "live_count": cell.live_count,
+        })
+    });
+    json!({
+        "checksum": u32_at(file, offset), "sequence": sequence, "written_unix_ms": written_unix_ms,
+        "opened_unix_ms": opened_unix_ms, "process_id": process_id, "state": if state == RunState::Open { 1 } else { 2 },
+        "body_crc": u32_at(file, offset + 40), "text_len": text_len, "cell_count": cell_count, "text": hex(&page.text),
+        "segments": cells.collect::<Vec<_>>(),
+    })
 }
 
 /// A segment of the survey, with its bytes.

@@ -106,7 +106,12 @@ fn damage(files: &mut Files, rng: &mut Rng) {
     // Headers are few among many bytes of values: half of the damage goes to a place where one begins.
     let starts: Vec<u64> = (0..used.saturating_sub(8))
         .step_by(16)
-        .filter(|&at| matches!(&bytes[at as usize + 4..at as usize + 8], b"EBAT" | b"ESEG" | b"EFTR" | b"EWRM"))
+        .filter(|&at| {
+            matches!(
+                &bytes[at as usize + 4..at as usize + 8],
+                b"EBAT" | b"ESEG" | b"EFTR" | b"EWRM" | b"ECTR" | b"EPAG"
+            )
+        })
         .collect();
     let at = match starts.get(rng.below(starts.len().max(1) as u64) as usize) {
         Some(&start) if rng.below(2) == 0 => start + rng.below(96),
@@ -135,6 +140,7 @@ fn the_reader_and_the_crate_agree_on_random_stores() {
     let first = std::env::var("SEED").ok().map(|seed| seed.parse::<u64>().expect("SEED is a number"));
     let seeds: Vec<u64> = first.map_or((0..STORE_COUNT).collect(), |seed| vec![seed]);
     let (mut wrong, mut labels) = (Vec::new(), std::collections::BTreeMap::<String, u32>::new());
+    let mut page_count = 0;
     for run in seeds.chunks(PER_RUN) {
         let dir = tempfile::tempdir().expect("a directory");
         let stores: Vec<(u64, Files, PathBuf)> = run
@@ -147,6 +153,7 @@ fn the_reader_and_the_crate_agree_on_random_stores() {
             let decoded = decode(files).unwrap_or_else(|error| panic!("SEED={seed}: {error}"));
             read.as_object_mut().expect("an object").remove("damages");
             wrong.extend(difference(&format!("SEED={seed}"), &read, &decoded.shown));
+            page_count += u32::from(decoded.shown["counters"]["page"].is_object());
             for verdict in decoded.shown["verdicts"].as_array().expect("a list") {
                 *labels.entry(verdict["label"].as_str().expect("a label").to_owned()).or_default() += 1;
             }
@@ -155,6 +162,7 @@ fn the_reader_and_the_crate_agree_on_random_stores() {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), seeds.len(), wrong.join("\n"));
     if first.is_none() {
+        assert!(page_count > 20, "{page_count} stores have a page of counters");
         for label in
             ["S-TRUST", "S-SCAN", "S-SPARE", "S-NOLINK", "S-HOLE", "V-KEY", "V-NAMED", "V-OLDER", "V-TORN", "W-LIST"]
         {

@@ -1,6 +1,7 @@
 //! Small stores as plain bytes: made through the public API, damaged, written to a directory.
 
 use emberlog::disk::{Access, Disk as _, SimDisk};
+use emberlog::format::counters::{CountersHead, FILE_LEN, PageHeader, SegmentCell};
 use emberlog::format::footer::FooterTail;
 use emberlog::format::identity::Identity;
 use emberlog::format::segment::SegmentHeader;
@@ -152,6 +153,26 @@ pub(crate) fn warm_list(files: &Files, keys: &[(&str, u8)]) -> Vec<u8> {
     hasher.update(&entries);
     let header = WarmHeader { store_id, entry_count: keys.len() as u64, entries_crc: hasher.finalize() };
     [header.encode().as_slice(), &entries].concat()
+}
+
+/// A page of counters of this store, by its header, its text and its cells.
+pub(crate) type CountersPage<'a> = (PageHeader, &'a str, &'a [SegmentCell]);
+
+/// A file of counters of this store with these pages, each at its place. The lengths in their headers are made right.
+pub(crate) fn counters(files: &Files, pages: &[CountersPage<'_>]) -> Vec<u8> {
+    let store_id = Identity::decode_file(&files["identity"]).expect("a sound identity").store_id;
+    let mut file = vec![0; FILE_LEN as usize];
+    file[..CountersHead::LEN].copy_from_slice(&CountersHead { store_id }.encode());
+    for (header, text, cells) in pages {
+        let mut page = vec![0; PageHeader::LEN];
+        page.extend_from_slice(text.as_bytes());
+        page.resize(page.len().next_multiple_of(16), b' ');
+        let text_len = (page.len() - PageHeader::LEN) as u32;
+        cells.iter().for_each(|cell| page.extend_from_slice(&cell.encode()));
+        PageHeader { text_len, cell_count: cells.len() as u32, ..*header }.seal(store_id, &mut page);
+        file[PageHeader::place_offset(header.sequence) as usize..][..page.len()].copy_from_slice(&page);
+    }
+    file
 }
 
 /// Flips one bit.

@@ -381,6 +381,39 @@ fn a_warm_list_that_does_not_verify_is_damage_that_costs_no_key() {
 }
 
 #[test]
+fn a_page_of_counters_is_of_the_store_whatever_it_is_like_and_another_file_of_that_name_is_foreign() {
+    for (name, sequence) in [
+        ("valid/counters", Value::from(42)),
+        ("torn/counters_torn", 41.into()),
+        ("torn/counters_without_pages", Value::Null),
+    ] {
+        let (_place, path) = golden(name);
+        let (code, report) = run("inspect", &path);
+        let counters = &report["counters"];
+        assert_eq!(
+            (code, &report["foreign"], &counters["sequence"]),
+            (0, &serde_json::json!([]), &sequence),
+            "{name}: {report:#}"
+        );
+        assert_eq!(counters["process_id"].is_null(), sequence.is_null(), "{name}: {report:#}");
+        let (code, whole) = run("verify", &path);
+        assert_eq!((code, &whole["foreign"]), (0, &serde_json::json!([])), "{name}: {whole:#}");
+        std::fs::remove_file(path.join("counters")).unwrap();
+        let ((_, rest), (_, left)) = (run("verify", &path), run("inspect", &path));
+        let bytes = |report: &Value, group: &str, key: &str| report[group][key].as_u64().unwrap();
+        assert_eq!(bytes(&whole, "totals", "file_bytes"), bytes(&rest, "totals", "file_bytes") + 45_056, "{name}");
+        let allocated = |report: &Value| bytes(report, "space", "allocated_bytes");
+        assert_eq!(allocated(&report), allocated(&left) + counters["allocated_bytes"].as_u64().unwrap(), "{name}");
+    }
+    let (_place, path) = golden("valid/counters_foreign");
+    for command in ["inspect", "verify"] {
+        let (code, report) = run(command, &path);
+        assert_eq!((code, &report["foreign"]), (0, &serde_json::json!(["counters"])), "{report:#}");
+        assert!(report["counters"].is_null(), "{report:#}");
+    }
+}
+
+#[test]
 fn a_lost_identity_is_damage() {
     let (_place, path) = closed_store();
     let identity = std::fs::read(path.join("identity")).unwrap();

@@ -3,13 +3,16 @@
 //! Knows: which figures there are. Does not know: how they look to people (`page`).
 
 mod page;
+mod watch;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use emberlog::disk::{Access, Disk};
+use emberlog::format::counters::RunState;
 use emberlog::format::names;
 use emberlog::format::segment::DATA_START;
+use emberlog::recovery::counters_page::{self, CountersFile};
 use emberlog::recovery::survey::{SegmentSurvey, Survey};
 use emberlog::recovery::verdict::SegmentVerdict;
 use emberlog::recovery::warm_list::WarmSurvey;
@@ -29,11 +32,16 @@ pub(crate) struct InspectArgs {
     /// One JSON object on stdout instead of the page for people
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    watch: watch::WatchArgs,
 }
 
 /// Runs the command.
 pub(crate) fn inspect(args: &InspectArgs) -> Result<Verdict, Failure> {
     let store = Store::open(&args.dir)?;
+    if args.watch.watch {
+        return watch::watch(&store, &args.watch);
+    }
     let settled = store.settle(read)?;
     let mut report = settled.pass.value;
     report.directory = store.name();
@@ -62,6 +70,8 @@ struct Report {
     log: LogReport,
     /// What memory held; `null` if no file says so.
     warm_list: Option<WarmListReport>,
+    /// What a running cache told of itself last; `null` if no file of the store says so.
+    counters: Option<CountersReport>,
     damage_count: u64,
     damage: Vec<Damage>,
     notes: Vec<Damage>,
@@ -196,6 +206,17 @@ struct WarmListReport {
 }
 
 #[derive(Debug, Serialize)]
+struct CountersReport {
+    allocated_bytes: u64,
+    /// Number of the newest page that verifies; `null` if none does.
+    sequence: Option<u64>,
+    written_unix_s: Option<u64>,
+    process_id: Option<u32>,
+    /// Whether it is the last page of a cache that was closed.
+    closed: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
 struct End {
     segment: u32,
     offset: u32,
@@ -221,6 +242,9 @@ fn read(view: &View) -> Result<Pass<Report>, Failure> {
         segments.push(SegmentReport::new(segment, &share, now_s));
     }
     space.allocated_bytes += survey.warm.as_ref().map_or(0, |warm| warm.allocated_bytes);
+    // Of no weight where it cannot be read.
+    let counters = counters_page::read(view, survey.identity.store_id).ok().flatten().and_then(CountersReport::new);
+    space.allocated_bytes += counters.as_ref().map_or(0, |counters| counters.allocated_bytes);
     let others = [names::IDENTITY, names::LOCK].into_iter().chain(survey.temporaries.iter().map(String::as_str));
     for name in others {
         // The lock file may be missing, and what is unfinished may just have been finished.
@@ -247,10 +271,11 @@ fn read(view: &View) -> Result<Pass<Report>, Failure> {
         entries,
         log: LogReport::new(&survey),
         warm_list: survey.warm.as_ref().map(WarmListReport::new),
+        counters,
         damage_count: 0,
         damage: Vec::new(),
         notes: Vec::new(),
-        foreign: store::foreign(view)?,
+        foreign: store::foreign(view, survey.identity.store_id)?,
     };
     Ok(Pass { value: report, damage, notes })
 }
@@ -285,6 +310,21 @@ impl WarmListReport {
     fn new(warm: &WarmSurvey) -> WarmListReport {
         let WarmSurvey { file_len, allocated_bytes, entry_count } = *warm;
         WarmListReport { verifies: entry_count.is_some(), keys: entry_count, length_bytes: file_len, allocated_bytes }
+    }
+}
+
+impl CountersReport {
+    /// Nothing for somebody else's file.
+    fn new(file: CountersFile) -> Option<CountersReport> {
+        let CountersFile::Ours { allocated_bytes, page } = file else { return None };
+        let header = page.map(|page| page.header);
+        Some(CountersReport {
+            allocated_bytes,
+            sequence: header.map(|header| header.sequence),
+            written_unix_s: header.map(|header| header.written_unix_ms / 1000),
+            process_id: header.map(|header| header.process_id),
+            closed: header.map(|header| header.state == RunState::Closed),
+        })
     }
 }
 

@@ -100,6 +100,7 @@ impl Report {
             show_count(entries.tombstones),
             show_count(entries.clears),
         )?;
+        self.fmt_counters(f)?;
         match &self.warm_list {
             None => writeln!(f, "  warm     no list of what memory held"),
             Some(WarmListReport { keys: Some(keys), length_bytes, .. }) => {
@@ -109,6 +110,20 @@ impl Report {
             Some(WarmListReport { keys: None, length_bytes, .. }) => {
                 writeln!(f, "  warm     a list of {} that does not verify", show_bytes(*length_bytes))
             }
+        }
+    }
+
+    fn fmt_counters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(counters) = &self.counters else { return Ok(()) };
+        let (Some(written_unix_s), Some(process_id)) = (counters.written_unix_s, counters.process_id) else {
+            return writeln!(f, "  counters no page that verifies");
+        };
+        let date = show_date(written_unix_s);
+        match counters.closed {
+            Some(true) => {
+                writeln!(f, "  counters the last page of process {process_id}, which closed the cache, of {date}")
+            }
+            _ => writeln!(f, "  counters a page of process {process_id} of {date}; inspect --watch shows it"),
         }
     }
 

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use emberlog::disk::{Disk, OsDisk};
 use emberlog::format::names::{self, FileName};
 use emberlog::log::scan::Depth;
-use emberlog::recovery::survey::{Survey, Visitor};
+use emberlog::recovery::counters_page::{self, CountersFile};
+use emberlog::recovery::survey::{Survey, Visitor, read_identity};
 use emberlog::recovery::verdict::SegmentVerdict;
 
 use crate::failure::Failure;
@@ -86,6 +87,17 @@ impl Store {
         Ok(View::new(&self.disk)?)
     }
 
+    /// Who has the store open now.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        Holder::find(&self.path)
+    }
+
+    /// The page of counters, without a look at anything else.
+    pub(crate) fn counters(&self) -> Result<Option<CountersFile>, Failure> {
+        let store_id = read_identity(&self.disk)?.store_id;
+        Ok(counters_page::read(&self.disk, store_id)?)
+    }
+
     /// Reads the store until a reading is undisturbed, or finds nothing wrong, or often enough.
     pub(crate) fn settle<T>(&self, read: impl Fn(&View) -> Result<Pass<T>, Failure>) -> Result<Settled<T>, Failure> {
         let (mut passes, mut failures) = (0, 0);
@@ -149,10 +161,14 @@ pub(crate) fn survey(view: &View, visitor: &mut dyn Visitor) -> Result<Pass<Surv
     Ok(Pass { value: survey, damage, notes })
 }
 
-/// Names in the directory that are not of a store.
-pub(crate) fn foreign(view: &View) -> Result<Vec<String>, Failure> {
+/// Names in the directory that are not of the store with this id.
+pub(crate) fn foreign(view: &View, store_id: [u8; 16]) -> Result<Vec<String>, Failure> {
     let mut names = view.list()?;
-    names.retain(|name| names::parse(name) == FileName::Foreign);
+    names.retain(|name| match names::parse(name) {
+        FileName::Foreign => true,
+        FileName::Counters => matches!(counters_page::read(view, store_id), Ok(Some(CountersFile::Foreign))),
+        _ => false,
+    });
     Ok(names)
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use clap::Args;
 use emberlog::disk::{Access, Disk};
 use emberlog::format::names::{self, FileName};
+use emberlog::recovery::counters_page::{self, CountersFile};
 use emberlog::recovery::survey::Visitor;
 use serde::Serialize;
 
@@ -93,7 +94,6 @@ impl Visitor for Ignore {
 }
 
 fn read(view: &View) -> Result<Pass<(Vec<String>, Totals)>, Failure> {
-    let foreign = store::foreign(view)?;
     let mut damage = DamageList::default();
     let readable = copies::check_identity(view, &mut damage)?;
     if !readable {
@@ -103,6 +103,8 @@ fn read(view: &View) -> Result<Pass<(Vec<String>, Totals)>, Failure> {
             damage.push(Damage::said(names::IDENTITY, 0, what, copies::REFUSED));
         }
         if !damage.is_empty() {
+            // Nor can it be told whose a file is that could be a store's.
+            let foreign = store::foreign(view, [0; 16])?;
             return Ok(Pass { value: (foreign, Totals::default()), damage, notes: DamageList::default() });
         }
     }
@@ -111,6 +113,10 @@ fn read(view: &View) -> Result<Pass<(Vec<String>, Totals)>, Failure> {
     let mut totals = Totals { file_bytes: emberlog::format::identity::FILE_LEN, ..Totals::default() };
     totals.file_bytes += survey.warm.as_ref().map_or(0, |warm| warm.file_len);
     let store_id = survey.identity.store_id;
+    let foreign = store::foreign(view, store_id)?;
+    if let Ok(Some(CountersFile::Ours { .. })) = counters_page::read(view, store_id) {
+        totals.file_bytes += emberlog::format::counters::FILE_LEN;
+    }
     for (index, segment) in survey.segments.iter().enumerate() {
         let file = view.open(&segment.file, Access::Read)?;
         totals.file_bytes += segment.file_len;
