@@ -39,7 +39,7 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     /// Full buckets: `percent` of what is appended, up to two segments at a time; `bytes_per_s`, up to a tenth of a second or half a segment at a time.
-    pub(crate) fn new(percent: u8, bytes_per_s: u64, segment_len_bytes: u64) -> Self {
+    pub(crate) fn new(percent: u32, bytes_per_s: u64, segment_len_bytes: u64) -> Self {
         let share_max = i64::try_from(segment_len_bytes).unwrap_or(i64::MAX / 200) * 200;
         let burst = if bytes_per_s == 0 { 0 } else { (bytes_per_s / 10).max(segment_len_bytes / 2) };
         let rate_max = i128::from(burst) * 1_000_000;
