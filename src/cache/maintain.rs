@@ -510,3 +510,48 @@ impl Core {
         }
     }
 }
+
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::disk::SimDisk;
+    use crate::sync::PlainArc;
+    use crate::{Builder, Cache, Maintenance, QuietWindows};
+
+    fn open(when: QuietWindows, change: impl FnOnce(Builder) -> Builder) -> Cache {
+        let settings = Cache::builder().memory_bytes(4 << 20).disk_bytes(8 << 20).shards(1).quiet_windows(when);
+        change(settings).open_on(PlainArc::new(SimDisk::new(1))).expect("an empty disk")
+    }
+
+    #[test]
+    fn the_rate_holds_for_who_lends_a_hand_whatever_window_is_open() {
+        let cache = open(QuietWindows::Always, |settings| settings);
+        assert_eq!(cache.core().pace(Hands::Maintenance).1, Pace::Free);
+        assert_eq!(cache.core().pace(Hands::Writer).1, Pace::UnderLoad, "callers wait");
+        let cache = open(QuietWindows::Asked, |settings| settings.maintenance(Maintenance::Manual));
+        assert_eq!(cache.core().pace(Hands::Writer).1, Pace::Free, "nothing depends on time");
+    }
+
+    #[test]
+    fn a_load_that_returned_since_the_last_look_counts_at_once() {
+        let clock = PlainArc::new(ManualClock::new(1_700_000_000_000));
+        let cache = open(QuietWindows::Detected, |settings| settings.shared_clock(PlainArc::clone(&clock) as _));
+        let core = cache.core();
+        let look = |count: u32, per_look: u32| {
+            for _ in 0..count {
+                (0..per_look).for_each(|key| assert_eq!(cache.get(key.to_le_bytes()), None));
+                clock.advance(Duration::from_millis(250));
+                core.advise();
+            }
+        };
+        look(240, 50);
+        assert_eq!(core.pace(Hands::Maintenance).1, Pace::UnderLoad);
+        look(100, 0);
+        assert_eq!(core.pace(Hands::Maintenance).1, Pace::Free);
+        // Nobody looks between these and the question.
+        (0..50u32).for_each(|key| assert_eq!(cache.get(key.to_le_bytes()), None));
+        clock.advance(Duration::from_millis(10));
+        assert_eq!(core.pace(Hands::Maintenance).1, Pace::UnderLoad);
+    }
+}
