@@ -2,8 +2,8 @@
 //!
 //! A state machine over load samples (time, operations so far); the same samples give the same answers. The load is measured against its own level:
 //! the rate that an average operation of the last hours met, `sum of rate^2 / sum of rate` (the contraharmonic mean), forgotten over half a day. So
-//! it stays what the day was through a long night, and what the bursts are between them. A window opens when the rate of the last second or so is
-//! at most 15 % of the level, and closes beyond 30 %.
+//! it stays what the day was through a long night, and what the bursts are between them. A window opens when the rate of the last second or so (a quarter
+//! of one where operations are many) is at most 15 % of the level, and closes beyond 30 %.
 //!
 //! Within a window operations are debts, paid off at the rate at which the window would close: while more than half a millisecond's worth is owed, no
 //! step may begin. So for a slow service the first operation stops steps for a while, for a fast one a load that returns does within half a
@@ -14,8 +14,12 @@
 //! Invariants
 //!  I-QUIET-1  [`Advice::Step`] is said only within a window, and while what is owed is at most half a millisecond of the closing rate.
 
-/// Rates are averaged over this long.
-const SMOOTHED_S: f64 = 1.0;
+/// Rates are averaged over the time in which this many operations come at the level: fewer would tell a gap from quiet too rarely.
+const SMOOTHED_OPERATIONS: f64 = 100.0;
+/// But not over less than this, as the load is looked at four times a second,
+const SMOOTHED_S_MIN: f64 = 0.25;
+/// nor over more.
+const SMOOTHED_S_MAX: f64 = 1.0;
 /// The level forgets over this long.
 const LEVEL_S: f64 = 12.0 * 3600.0;
 /// No window before this much was seen.
@@ -90,7 +94,8 @@ impl Quiet {
 
         // The level is of what was before this sample, or a burst would be quiet against itself.
         let level = self.level();
-        self.rate = (self.rate * SMOOTHED_S + operations) / (SMOOTHED_S + passed_s);
+        let smoothed_s = (SMOOTHED_OPERATIONS / level).clamp(SMOOTHED_S_MIN, SMOOTHED_S_MAX);
+        self.rate = (self.rate * smoothed_s + operations) / (smoothed_s + passed_s);
         let kept = LEVEL_S / (LEVEL_S + passed_s);
         self.squares = self.squares * kept + self.rate * self.rate * passed_s;
         self.sum = self.sum * kept + self.rate * passed_s;
