@@ -1,8 +1,7 @@
 //! Time, injected: the only place that asks the system for it.
 
-use crate::sync::{Ordering, PlainAtomicU64};
+use crate::sync::{OnceLock, Ordering, PlainAtomicU64};
 use std::fmt;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Wall-clock time in milliseconds, on which expiry depends, and steady time for rates. Eviction depends on neither.
@@ -38,8 +37,8 @@ impl Clock for SystemClock {
 
     #[allow(clippy::disallowed_methods, reason = "the one home of time")]
     fn monotonic_us(&self) -> u64 {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
+        static START: OnceLock<Instant> = OnceLock::new();
+        u64::try_from(START.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
