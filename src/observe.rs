@@ -253,6 +253,8 @@ pub enum WindowEnd {
     LoadReturned,
     /// What was asked for was done.
     Done,
+    /// The disk tier went off.
+    DiskOff,
     /// The cache was closed.
     Closed,
 }

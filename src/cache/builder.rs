@@ -158,7 +158,7 @@ impl Builder {
     /// written. Appended again is what memory holds, and what was hit on disk since it was written, the more often the scarcer the allowance. What
     /// memory holds may go beyond it, up to half a segment for each that goes: with a memory budget above an eighth of the disk budget look at
     /// [`DiskStats::bytes_reinserted`](crate::DiskStats::bytes_reinserted). With 0 nothing is appended again, so a crash takes the hot set first.
-    pub fn reinsert_percent(mut self, percent: u8) -> Self {
+    pub fn reinsert_percent(mut self, percent: u32) -> Self {
         self.config.reinsert_percent = percent;
         self
     }

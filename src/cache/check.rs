@@ -74,7 +74,7 @@ const RANGES: [Range; 8] = [
         in_memory_only: false,
         show: |percent| percent.to_string(),
         get: |config| Some(config.reinsert_percent.into()),
-        set: |config, percent| config.reinsert_percent = percent as u8,
+        set: |config, percent| config.reinsert_percent = percent as u32,
     },
     Range {
         key: "reinsert_bytes_per_s",

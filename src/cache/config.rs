@@ -65,7 +65,7 @@ pub struct Config {
     /// How records on disk are read: `mapped` or `pread`. Default `mapped`.
     pub read_mode: ReadMode,
     /// How much is appended again, in percent of what requests append, 0 to 100: see [`Builder::reinsert_percent`]. Default 20.
-    pub reinsert_percent: u8,
+    pub reinsert_percent: u32,
     /// Most bytes per second that are appended again under load: see [`Builder::reinsert_bytes_per_s`]. Up to 1 TiB. Default 256 MiB.
     #[serde(with = "units::bytes")]
     pub reinsert_bytes_per_s: u64,

@@ -147,6 +147,11 @@ impl Core {
         now.max(self.latest_s.fetch_max(now, Ordering::Relaxed))
     }
 
+    /// Microseconds on the steady clock.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.clock.monotonic_ns() / 1_000
+    }
+
     fn expiry_s(&self, options: EntryOptions) -> u32 {
         let Some(time_to_live) = options.time_to_live.or(self.time_to_live) else { return 0 };
         let now_ms = self.clock.now_unix_ms().saturating_sub(self.epoch_unix_ms).max(u64::from(self.now_s()) * 1000);

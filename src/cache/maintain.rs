@@ -5,15 +5,16 @@
 
 use super::core::{Core, MARK_LEN};
 use super::outcome::{Maintained, MaintenanceBudget};
-use super::windows::PAUSE;
-use crate::compaction::{Keep, Pass, point_to};
+use crate::compaction::{Keep, Pass, Swept, point_to};
 use crate::error::{Error, ErrorKind};
 use crate::format::record::RecordHeader;
 use crate::hash::key_hash;
 use crate::index::Table;
 use crate::log::{Class, Log, Prepared, Reservation};
-use crate::policy::{Advice, Pace};
+use crate::observe::WindowEnd;
+use crate::policy::Pace;
 use crate::sync::{Ordering, PlainArc, Worker};
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -100,19 +101,31 @@ impl Core {
             }
             while log.seal_step()? {}
         }
-        self.with_room(log, by, |reserve| self.pass(log, self.pace(), reserve).retire_oldest(keep))
+        let ask = || self.pace(by);
+        self.with_room(log, by, |reserve| self.pass(log, &ask, reserve).retire_oldest(keep))
     }
 
-    /// Whether the rate for what is appended again holds: not under manual maintenance, where nothing depends on time.
-    fn pace(&self) -> Pace {
-        if self.is_inline() { Pace::Free } else { self.windows.pace() }
+    /// The time, and whether the rate for what is appended again holds: not under manual maintenance, where nothing depends on time, nor in quiet
+    /// windows.
+    fn pace(&self, by: Hands) -> (u64, Pace) {
+        let pace = match by {
+            _ if self.is_inline() => Pace::Free,
+            // It only does this where callers wait.
+            Hands::Writer => Pace::UnderLoad,
+            Hands::Maintenance => {
+                // The load may have returned since it was looked at last.
+                self.advise();
+                self.windows.pace()
+            }
+        };
+        (self.now_us(), pace)
     }
 
     /// What appends again, with what it needs.
     pub(crate) fn pass<'a, 'b>(
         &'b self,
         log: &'a Log,
-        pace: Pace,
+        ask: &'b dyn Fn() -> (u64, Pace),
         reserve: &'b dyn Fn(u64) -> Option<Reservation<'a>>,
     ) -> Pass<'a, 'b> {
         Pass {
@@ -120,10 +133,10 @@ impl Core {
             log,
             owed: &self.owed,
             allowance: &self.allowance,
-            pace,
+            ask,
+            pace: Cell::new(Pace::UnderLoad),
             reserve,
             now_s: self.now_s(),
-            now_us: self.clock.monotonic_ns() / 1000,
             counters: &self.compaction,
         }
     }
@@ -150,8 +163,9 @@ impl Core {
     fn pay_owed(&self, log: &Log) -> bool {
         const STEP_BYTES_MAX: u64 = 256 << 10;
         let hands = if self.is_inline() { Hands::Writer } else { Hands::Maintenance };
+        let ask = || self.pace(hands);
         self.with_room(log, hands, |reserve| {
-            let pass = self.pass(log, self.pace(), reserve);
+            let pass = self.pass(log, &ask, reserve);
             pass.refresh();
             let mut paid = 0;
             let is_within = || self.compaction.owed_paid_bytes.get() < log.counters.accepted_bytes.get() / 4;
@@ -235,7 +249,7 @@ impl Core {
     }
 
     /// One step of what is due, the most urgent first. Returns whether there was one.
-    fn step(&self, log: &Log, reinsert_bytes_max: u64) -> Result<bool, Error> {
+    fn step(&self, log: &Log, reinsert_bytes_max: u64, swept: &mut Swept) -> Result<bool, Error> {
         if log.write_step()? || log.seal_step()? || self.relieve_index()? {
             return Ok(true);
         }
@@ -251,7 +265,8 @@ impl Core {
         log.reap();
         let is_due = log.needs_room() && (log.needs_spare() || log.is_budget_low());
         if !is_due {
-            return Ok(self.sweep_step(log));
+            swept.add(self.sweep_step(log));
+            return Ok(swept.more);
         }
         self.retire(Keep::Worth { bytes_max: reinsert_bytes_max.min(log.reinsert_bytes_max()) })
     }
@@ -265,14 +280,18 @@ impl Core {
         let Some(log) = &self.log else { return Ok(Maintained { steps: 0, more: false }) };
         log.note_clock(self.now_s());
         self.publish();
-        let mut steps = 0;
+        let (began_unix_ms, began_us) = (self.clock.now_unix_ms(), self.now_us());
+        let (mut steps, mut swept) = (0, Swept::default());
+        let mut done = Ok(true);
         while steps < budget.steps_max {
-            if !self.step(log, budget.reinsert_bytes_max)? {
-                return Ok(Maintained { steps, more: false });
+            done = self.step(log, budget.reinsert_bytes_max, &mut swept);
+            if !matches!(done, Ok(true)) {
+                break;
             }
             steps += 1;
         }
-        Ok(Maintained { steps, more: true })
+        self.windows.asked(swept, began_unix_ms, began_us, self.now_us());
+        done.map(|more| Maintained { steps, more })
     }
 
     // -- threads
@@ -380,14 +399,9 @@ impl Core {
                 busy |= self.refill_step(log);
                 busy |= self.list_memory(log, false);
                 log.note_clock(self.now_s());
-                let mut wait = self.windows.sample_every();
                 // Last, so that nothing comes between the look at the load and the step.
-                match self.advise() {
-                    Advice::Step => busy = self.sweep_step(log) || busy,
-                    Advice::Pause => wait = Some(PAUSE),
-                    Advice::Busy => {}
-                }
-                Ok::<(bool, Option<Duration>), Error>((busy, wait))
+                let (more, wait) = self.sweep_if_quiet(log);
+                Ok::<(bool, Option<Duration>), Error>((busy || more, wait))
             })();
             match step {
                 Ok((true, _)) => {}
@@ -400,6 +414,7 @@ impl Core {
                     );
                 }
                 Err(_) => {
+                    self.windows.end(WindowEnd::DiskOff, self.now_us());
                     while !stop() {
                         self.publish();
                         log.wait_for_stop(&|| stop() || self.is_page_due());
@@ -422,7 +437,7 @@ impl Core {
         self.shards.close();
         // Nothing may go uncounted behind the last look at what memory holds: so only this thread retires from here on.
         self.stop_maintenance(workers);
-        self.windows.close(self.clock.monotonic_ns() / 1000);
+        self.windows.end(WindowEnd::Closed, self.now_us());
         let result = self.log.as_ref().map_or(Ok(()), |log| self.close_log(log));
         self.stop_threads(workers);
         self.publish_end();
@@ -520,5 +535,50 @@ impl Core {
                 }
             });
         }
+    }
+}
+
+#[cfg(all(test, not(emberlog_loom)))]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::disk::SimDisk;
+    use crate::sync::PlainArc;
+    use crate::{Builder, Cache, Maintenance, QuietWindows};
+
+    fn open(when: QuietWindows, change: impl FnOnce(Builder) -> Builder) -> Cache {
+        let settings = Cache::builder().memory_bytes(4 << 20).disk_bytes(8 << 20).shards(1).quiet_windows(when);
+        change(settings).open_on(PlainArc::new(SimDisk::new(1))).expect("an empty disk")
+    }
+
+    #[test]
+    fn the_rate_holds_for_who_lends_a_hand_whatever_window_is_open() {
+        let cache = open(QuietWindows::Always, |settings| settings);
+        assert_eq!(cache.core().pace(Hands::Maintenance).1, Pace::Free);
+        assert_eq!(cache.core().pace(Hands::Writer).1, Pace::UnderLoad, "callers wait");
+        let cache = open(QuietWindows::Asked, |settings| settings.maintenance(Maintenance::Manual));
+        assert_eq!(cache.core().pace(Hands::Writer).1, Pace::Free, "nothing depends on time");
+    }
+
+    #[test]
+    fn a_load_that_returned_since_the_last_look_counts_at_once() {
+        let clock = PlainArc::new(ManualClock::new(1_700_000_000_000));
+        let cache = open(QuietWindows::Detected, |settings| settings.shared_clock(PlainArc::clone(&clock) as _));
+        let core = cache.core();
+        let look = |count: u32, per_look: u32| {
+            for _ in 0..count {
+                (0..per_look).for_each(|key| assert_eq!(cache.get(key.to_le_bytes()), None));
+                clock.advance(Duration::from_millis(250));
+                core.advise();
+            }
+        };
+        look(240, 50);
+        assert_eq!(core.pace(Hands::Maintenance).1, Pace::UnderLoad);
+        look(100, 0);
+        assert_eq!(core.pace(Hands::Maintenance).1, Pace::Free);
+        // Nobody looks between these and the question.
+        (0..50u32).for_each(|key| assert_eq!(cache.get(key.to_le_bytes()), None));
+        clock.advance(Duration::from_millis(10));
+        assert_eq!(core.pace(Hands::Maintenance).1, Pace::UnderLoad);
     }
 }

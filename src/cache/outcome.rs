@@ -101,7 +101,8 @@ impl EntryOptions {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaintenanceBudget {
-    /// Most steps: a write of the append buffer, a seal, a segment prepared or retired each count as one.
+    /// Most steps: a write of the append buffer, a seal, a segment prepared or retired, and a step of work ahead of need (some 128 KiB
+    /// moved, or some hundred records looked at) each count as one.
     pub steps_max: u32,
     /// Most bytes that are appended again when a segment is retired.
     pub reinsert_bytes_max: u64,

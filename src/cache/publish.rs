@@ -66,11 +66,8 @@ impl CountersPage {
     pub(crate) fn new(is_on: bool, opened_unix_ms: u64, recovery: &RecoveryReport) -> Self {
         let (bytes_len, cell_count) = if is_on { (PLACE_LEN, CELL_COUNT_MAX) } else { (0, 0) };
         // Not cloned with its findings, of which there may be many.
-        let recovery = RecoveryReport {
-            findings: Vec::new(),
-            findings_by_label: recovery.findings_by_label.clone(),
-            ..*recovery
-        };
+        let recovery =
+            RecoveryReport { findings: Vec::new(), findings_by_label: recovery.findings_by_label.clone(), ..*recovery };
         Self {
             is_on: PlainAtomicBool::new(is_on),
             // Who opens a cache for less than a second gets no file.

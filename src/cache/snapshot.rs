@@ -107,7 +107,7 @@ pub(crate) fn figures(core: &Core, recovery: impl FnOnce() -> RecoveryReport) ->
         requests,
         memory,
         disk: with_disk.then_some(disk),
-        windows: with_disk.then(|| core.windows.stats(core.clock.monotonic_ns() / 1000)),
+        windows: with_disk.then(|| core.windows.stats(core.now_us())),
         recovery: with_disk.then(recovery),
         latency: latency(core),
         ages,

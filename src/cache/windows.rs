@@ -7,7 +7,8 @@
 
 use super::builder::QuietWindows;
 use super::core::Core;
-use crate::compaction::Swept;
+use crate::compaction::{Pass, Sweep, Swept};
+use crate::log::{Class, Log};
 use crate::observe::{Window, WindowEnd, WindowReason, WindowStats};
 use crate::policy::{Advice, Load, Pace, Quiet};
 use crate::sync::Mutex;
@@ -45,27 +46,45 @@ impl State {
         self.open = Some((window, now_us));
     }
 
-    fn end(&mut self, why: WindowEnd, now_us: u64) {
-        let Some((mut window, began_us)) = self.open.take() else { return };
+    fn moved(&mut self, swept: Swept) {
+        if let Some((window, _)) = &mut self.open {
+            window.records_moved += swept.records;
+            window.bytes_moved += swept.bytes;
+        }
+        self.ended.records_moved += swept.records;
+        self.ended.bytes_moved += swept.bytes;
+    }
+
+    /// Ends the window that is open. Returns it if anything was moved, for [`tell`].
+    #[must_use = "whoever listens is told"]
+    fn end(&mut self, why: WindowEnd, now_us: u64) -> Option<Window> {
+        let (mut window, began_us) = self.open.take()?;
         window.lasted_ms = now_us.saturating_sub(began_us) / 1000;
         window.ended = Some(why);
         self.ended.count += 1;
         self.ended.lasted_ms += window.lasted_ms;
-        if window.records_moved > 0 {
-            tracing::info!(
-                why = ?window.why,
-                ended = ?why,
-                began_unix_ms = window.began_unix_ms,
-                lasted_ms = window.lasted_ms,
-                load_per_s = window.load_per_s,
-                level_per_s = window.level_per_s,
-                records = window.records_moved,
-                bytes = window.bytes_moved,
-                "records were appended again in a quiet window"
-            );
-            self.ended.last = Some(window);
+        if window.records_moved == 0 {
+            return None;
         }
+        self.ended.last = Some(window.clone());
+        Some(window)
     }
+}
+
+/// Tells of a window that ended. Without the lock: who listens may ask for the statistics.
+fn tell(ended: Option<Window>) {
+    let Some(window) = ended else { return };
+    tracing::info!(
+        why = ?window.why,
+        ended = ?window.ended.unwrap_or(WindowEnd::Done),
+        began_unix_ms = window.began_unix_ms,
+        lasted_ms = window.lasted_ms,
+        load_per_s = window.load_per_s,
+        level_per_s = window.level_per_s,
+        records = window.records_moved,
+        bytes = window.bytes_moved,
+        "records were appended again in a quiet window"
+    );
 }
 
 impl Windows {
@@ -75,13 +94,13 @@ impl Windows {
 
     /// How long maintenance may wait without looking at the load; `None` for as long as it likes.
     pub(crate) fn sample_every(&self) -> Option<Duration> {
-        (self.when == QuietWindows::Detected).then_some(SAMPLE)
+        (self.when != QuietWindows::Asked).then_some(SAMPLE)
     }
 
     /// What the load allows now.
     fn advise(&self, load: impl FnOnce() -> Load, now_unix_ms: impl FnOnce() -> u64) -> Advice {
-        let mut state = self.state.lock();
-        let state = &mut *state;
+        let mut locked = self.state.lock();
+        let state = &mut *locked;
         let advice = match self.when {
             QuietWindows::Asked => return Advice::Busy,
             QuietWindows::Always => Advice::Step,
@@ -92,11 +111,14 @@ impl Windows {
             QuietWindows::Detected => (state.quiet.observe(load), WindowReason::Quiet),
             _ => (advice, WindowReason::Always),
         };
+        let mut ended = None;
         match (advice, &state.open) {
-            (Advice::Busy, Some(_)) => state.end(WindowEnd::LoadReturned, load.now_us),
+            (Advice::Busy, Some(_)) => ended = state.end(WindowEnd::LoadReturned, load.now_us),
             (Advice::Pause | Advice::Step, None) => state.begin(why, now_unix_ms(), load.now_us),
             _ => {}
         }
+        drop(locked);
+        tell(ended);
         advice
     }
 
@@ -105,31 +127,31 @@ impl Windows {
         if self.state.lock().open.is_some() { Pace::Free } else { Pace::UnderLoad }
     }
 
-    /// Counts what a step moved to the window that is open; without one, to one that was asked for and is over.
-    fn moved(&self, swept: Swept, now: impl FnOnce() -> (u64, u64)) {
+    /// Counts what a step moved to the window that is open.
+    fn moved(&self, swept: Swept) {
+        self.state.lock().moved(swept);
+    }
+
+    /// The same for all the steps of somebody who asked for them and began then: without an open window they are one.
+    pub(crate) fn asked(&self, swept: Swept, began_unix_ms: u64, began_us: u64, now_us: u64) {
         if swept.records == 0 {
             return;
         }
         let mut state = self.state.lock();
-        let is_asked = state.open.is_none();
-        let (now_unix_ms, now_us) = now();
-        if is_asked {
-            state.begin(WindowReason::Asked, now_unix_ms, now_us);
+        let is_alone = state.open.is_none();
+        if is_alone {
+            state.begin(WindowReason::Asked, began_unix_ms, began_us);
         }
-        if let Some((window, _)) = &mut state.open {
-            window.records_moved += swept.records;
-            window.bytes_moved += swept.bytes;
-        }
-        state.ended.records_moved += swept.records;
-        state.ended.bytes_moved += swept.bytes;
-        if is_asked {
-            state.end(WindowEnd::Done, now_us);
-        }
+        state.moved(swept);
+        let ended = if is_alone { state.end(WindowEnd::Done, now_us) } else { None };
+        drop(state);
+        tell(ended);
     }
 
     /// Ends the window that is open.
-    pub(crate) fn close(&self, now_us: u64) {
-        self.state.lock().end(WindowEnd::Closed, now_us);
+    pub(crate) fn end(&self, why: WindowEnd, now_us: u64) {
+        let ended = self.state.lock().end(why, now_us);
+        tell(ended);
     }
 
     /// What windows came to so far, the open one included.
@@ -155,16 +177,35 @@ impl Core {
         if self.is_closed() {
             return Advice::Busy;
         }
-        let load = || Load { now_us: self.clock.monotonic_ns() / 1000, operations: self.shards.operation_count() };
+        let load = || Load { now_us: self.now_us(), operations: self.shards.operation_count() };
         self.windows.advise(load, || self.clock.now_unix_ms())
     }
 
-    /// Takes a step of what is done ahead of need. Returns whether there may be another.
-    pub(crate) fn sweep_step(&self, log: &crate::log::Log) -> bool {
-        let reserve = |record_len| log.try_reserve(crate::log::Class::Value, record_len);
-        let swept = self.sweep.lock().step(&self.pass(log, Pace::Free, &reserve));
-        self.windows.moved(swept, || (self.clock.now_unix_ms(), self.clock.monotonic_ns() / 1000));
-        swept.more
+    /// Calls `act` with the sweep and what it needs.
+    fn with_sweep<T>(&self, log: &Log, act: impl FnOnce(&mut Sweep, &Pass<'_, '_>) -> T) -> T {
+        let reserve = |record_len| log.try_reserve(Class::Value, record_len);
+        let ask = || (self.now_us(), Pace::Free);
+        act(&mut self.sweep.lock(), &self.pass(log, &ask, &reserve))
+    }
+
+    /// Takes a step of what is done ahead of need.
+    pub(crate) fn sweep_step(&self, log: &Log) -> Swept {
+        self.with_sweep(log, Sweep::step)
+    }
+
+    /// Looks at the load, and takes a step if it allows one. Returns whether there may be another at once, and else when to look again.
+    pub(crate) fn sweep_if_quiet(&self, log: &Log) -> (bool, Option<Duration>) {
+        let wait = self.windows.sample_every();
+        match self.advise() {
+            Advice::Step => {
+                let swept = self.sweep_step(log);
+                self.windows.moved(swept);
+                (swept.more, wait)
+            }
+            // Without anything to do there is nothing to wait for.
+            Advice::Pause if self.with_sweep(log, |sweep, pass| sweep.is_due(pass)) => (false, Some(PAUSE)),
+            Advice::Pause | Advice::Busy => (false, wait),
+        }
     }
 }
 
@@ -195,8 +236,9 @@ mod tests {
         assert_eq!((windows.pace(), windows.stats(at.now_us).is_open), (Pace::UnderLoad, false));
         assert_ne!(look(&windows, &mut at, 30, 0), Advice::Busy);
         assert_eq!(windows.pace(), Pace::Free);
-        windows.moved(swept(3), || unreachable_now(&at));
-        windows.moved(swept(4), || unreachable_now(&at));
+        windows.moved(swept(3));
+        // Whoever asks meanwhile adds to it.
+        windows.asked(swept(4), 5, 5, 5);
         assert_eq!(look(&windows, &mut at, 2, 1_000), Advice::Busy);
         let stats = windows.stats(at.now_us);
         assert_eq!((stats.count, stats.is_open, stats.records_moved, stats.bytes_moved), (1, false, 7, 700));
@@ -207,26 +249,36 @@ mod tests {
         assert!(last.load_per_s <= 150 && (900..=1_000).contains(&last.level_per_s), "{last:?}");
     }
 
-    fn unreachable_now(at: &Load) -> (u64, u64) {
-        (at.now_us / 1000, at.now_us)
-    }
-
     #[test]
     fn always_is_one_window_and_asked_is_none_until_somebody_asks() {
         let always = Windows::new(QuietWindows::Always);
         let mut at = Load { now_us: 0, operations: 0 };
         assert_eq!(look(&always, &mut at, 10, 100_000), Advice::Step);
-        always.close(at.now_us);
+        always.end(WindowEnd::Closed, at.now_us);
         assert_eq!((always.stats(at.now_us).count, always.stats(at.now_us).last), (1, None), "nothing was moved");
 
         let asked = Windows::new(QuietWindows::Asked);
         assert_eq!(look(&asked, &mut at, 60, 0), Advice::Busy);
         assert_eq!((asked.stats(at.now_us).count, asked.pace()), (0, Pace::UnderLoad));
-        asked.moved(swept(0), || unreachable_now(&at));
+        asked.asked(swept(0), 0, 0, at.now_us);
         assert_eq!(asked.stats(at.now_us).count, 0);
-        asked.moved(swept(2), || unreachable_now(&at));
+        asked.asked(swept(2), 17, at.now_us - 3_000, at.now_us);
         let stats = asked.stats(at.now_us);
         assert_eq!((stats.count, stats.records_moved, stats.is_open), (1, 2, false));
-        assert_eq!(stats.last.map(|last| (last.why, last.ended)), Some((WindowReason::Asked, Some(WindowEnd::Done))));
+        let last = stats.last.expect("it moved something");
+        assert_eq!((last.why, last.ended), (WindowReason::Asked, Some(WindowEnd::Done)));
+        assert_eq!((last.began_unix_ms, last.lasted_ms, last.bytes_moved), (17, 3, 200));
+    }
+
+    #[test]
+    fn maintenance_looks_again_by_itself_unless_windows_are_only_asked_for() {
+        for (when, every) in [
+            (QuietWindows::Detected, Some(SAMPLE)),
+            // What has come to be worth it, or has room now, wakes nobody.
+            (QuietWindows::Always, Some(SAMPLE)),
+            (QuietWindows::Asked, None),
+        ] {
+            assert_eq!(Windows::new(when).sample_every(), every, "{when:?}");
+        }
     }
 }

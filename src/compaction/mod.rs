@@ -24,6 +24,7 @@ use crate::log::{Log, Reservation, Segment};
 use crate::policy::{Allowance, Pace};
 use crate::shard::{Shard, ShardCounters, Shards};
 use crate::sync::{Arc, Mutex};
+use std::cell::Cell;
 
 /// What compaction counts.
 #[derive(Debug, Default)]
@@ -70,11 +71,13 @@ pub(crate) struct Pass<'a, 'b> {
     pub(crate) log: &'a Log,
     pub(crate) owed: &'b Owed,
     pub(crate) allowance: &'b Mutex<Allowance>,
-    pub(crate) pace: Pace,
+    /// The time in microseconds, and whether the rate holds: asked for again in the midst of long work.
+    pub(crate) ask: &'b dyn Fn() -> (u64, Pace),
+    /// The answer.
+    pub(crate) pace: Cell<Pace>,
     /// Gives room for a record of some length, or none.
     pub(crate) reserve: &'b dyn Fn(u64) -> Option<Reservation<'a>>,
     pub(crate) now_s: u32,
-    pub(crate) now_us: u64,
     pub(crate) counters: &'b CompactionCounters,
 }
 
@@ -148,9 +151,11 @@ impl Pass<'_, '_> {
         Ok(true)
     }
 
-    /// Fills the allowance with what came since.
+    /// Fills the allowance with what came since, and asks whether the rate holds.
     pub(crate) fn refresh(&self) {
-        self.allowance.lock().refresh(self.log.counters.requested_bytes.get(), self.now_us);
+        let (now_us, pace) = (self.ask)();
+        self.pace.set(pace);
+        self.allowance.lock().refresh(self.log.counters.requested_bytes.get(), now_us);
     }
 
     /// Appends a record again if it is worth that, and there is room for it.
@@ -174,19 +179,22 @@ impl Pass<'_, '_> {
             && header.key_hash == hash
             && (header.expiry_s == 0 || header.expiry_s > self.now_s)
             && header.record_len() <= bytes_left;
-        if !is_wanted || !self.allowance.lock().try_take(is_held, header.record_len(), self.pace) {
+        if !is_wanted {
             return left;
         }
-        let give_back = || self.allowance.lock().give_back(header.record_len(), self.pace);
+        let taken = self.allowance.lock().try_take(is_held, header.record_len(), self.pace.get());
+        let Some(taken) = taken else { return left };
+        let give_back = || self.allowance.lock().give_back(taken);
         let Some(room) = (self.reserve)(header.record_len()) else {
             give_back();
             return Fate::NoRoom { is_held };
         };
         let (key, value) = payload.split_at(usize::from(header.key_len));
         let mut shard = shards.write(hash);
-        // Between the copy and this lock the key may have got a newer version, or left the memory tier.
+        // Between the copy and this lock the key may have got a newer version, or left the memory tier. Hits do not go away; but whose hits were not
+        // looked at may have overdrawn the share.
         let is_worth = find(&shard).is_some_and(|found| {
-            (is_held && shard.memory.holds(hash, key)) || self.allowance.lock().is_worth(false, found.popularity)
+            !is_held || shard.memory.holds(hash, key) || self.allowance.lock().is_worth(false, found.popularity)
         });
         if !is_worth {
             drop(shard);

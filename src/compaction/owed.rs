@@ -59,11 +59,14 @@ impl Owed {
             if (expiry_s != 0 && expiry_s <= now_s) || header.record_len() > log.plan().record_len_max() {
                 continue;
             }
-            let is_allowed = pass.allowance.lock().try_take(true, header.record_len(), pass.pace);
-            let Some(room) = is_allowed.then(|| (pass.reserve)(header.record_len())).flatten() else {
-                if is_allowed {
-                    pass.allowance.lock().give_back(header.record_len(), pass.pace);
+            let taken = pass.allowance.lock().try_take(true, header.record_len(), pass.pace.get());
+            let Some((room, taken)) = taken.and_then(|taken| match (pass.reserve)(header.record_len()) {
+                Some(room) => Some((room, taken)),
+                None => {
+                    pass.allowance.lock().give_back(taken);
+                    None
                 }
+            }) else {
                 self.0.lock().push_front(hash);
                 return None;
             };
@@ -78,7 +81,7 @@ impl Owed {
                 }
                 return Some(header.record_len());
             }
-            pass.allowance.lock().give_back(header.record_len(), pass.pace);
+            pass.allowance.lock().give_back(taken);
         }
     }
 }

@@ -33,6 +33,15 @@ pub(crate) struct Swept {
     pub(crate) more: bool,
 }
 
+impl Swept {
+    /// Adds what another step did.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.more = other.more;
+    }
+}
+
 impl Sweep {
     /// Whether there is something to go through: segments will have to go, and one of those that go next was not looked at.
     pub(crate) fn is_due(&self, pass: &Pass<'_, '_>) -> bool {
@@ -40,7 +49,7 @@ impl Sweep {
         pass.refresh();
         // With a low allowance only the best would be kept: look when there is more.
         !log.latch.is_tripped()
-            && log.is_budget_low()
+            && log.is_budget_used_up()
             && log.sealed_after(self.done_number, AHEAD_SHARE).is_some()
             && pass.allowance.lock().is_worth(false, 2)
     }
@@ -73,6 +82,8 @@ impl Sweep {
                 Fate::NoRoom { .. } => {
                     // Here again when there is some.
                     self.within = Some((number, from + looked - 1));
+                    // Where this step took the last of the room, writing may give some.
+                    swept.more = swept.records > 0;
                     return swept;
                 }
                 Fate::Left { .. } | Fate::NotLive => {}

@@ -146,7 +146,7 @@ impl Table {
         true
     }
 
-    /// Points the slot for a hash to a new location if it names the old one; popularity stays.
+    /// Points the slot for a hash to a new location if it names the old one; its popularity becomes what `popularity` makes of it.
     pub(crate) fn relocate(
         &mut self,
         hash: u64,

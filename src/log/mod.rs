@@ -381,6 +381,11 @@ impl Log {
         self.budget.limit_bytes() - self.budget.used_bytes() < self.plan.segment_charge_bytes()
     }
 
+    /// Whether segments have to go for those that come: the budget has room for no more than the one that is kept ahead of need.
+    pub(crate) fn is_budget_used_up(&self) -> bool {
+        self.budget.limit_bytes() - self.budget.used_bytes() < 2 * self.plan.segment_charge_bytes()
+    }
+
     /// Appends an event with its reserved room. Called under the lock of the key's shard, or of all shards.
     pub(crate) fn append(&self, reservation: Reservation<'_>, header: &RecordHeader, payload: [&[u8]; 2]) -> Appended {
         let mut tail = self.tail.lock();

@@ -2,8 +2,8 @@
 //!
 //! A state machine over load samples (time, operations so far); the same samples give the same answers. The load is measured against its own level:
 //! the rate that an average operation of the last hours met, `sum of rate^2 / sum of rate` (the contraharmonic mean), forgotten over half a day. So
-//! it stays what the day was through a long night, and what the bursts are between them. A window opens when the rate of the last second or so is
-//! at most 15 % of the level, and closes beyond 30 %.
+//! it stays what the day was through a long night, and what the bursts are between them. A window opens when the rate of the last second or so (a quarter
+//! of one where operations are many) is at most 15 % of the level, and closes beyond 30 %.
 //!
 //! Within a window operations are debts, paid off at the rate at which the window would close: while more than half a millisecond's worth is owed, no
 //! step may begin. So for a slow service the first operation stops steps for a while, for a fast one a load that returns does within half a
@@ -14,8 +14,12 @@
 //! Invariants
 //!  I-QUIET-1  [`Advice::Step`] is said only within a window, and while what is owed is at most half a millisecond of the closing rate.
 
-/// Rates are averaged over this long.
-const SMOOTHED_S: f64 = 1.0;
+/// Rates are averaged over the time in which this many operations come at the level: fewer would tell a gap from quiet too rarely.
+const SMOOTHED_OPERATIONS: f64 = 100.0;
+/// But not over less than this, as the load is looked at four times a second,
+const SMOOTHED_S_MIN: f64 = 0.25;
+/// nor over more.
+const SMOOTHED_S_MAX: f64 = 1.0;
 /// The level forgets over this long.
 const LEVEL_S: f64 = 12.0 * 3600.0;
 /// No window before this much was seen.
@@ -90,7 +94,8 @@ impl Quiet {
 
         // The level is of what was before this sample, or a burst would be quiet against itself.
         let level = self.level();
-        self.rate = (self.rate * SMOOTHED_S + operations) / (SMOOTHED_S + passed_s);
+        let smoothed_s = (SMOOTHED_OPERATIONS / level).clamp(SMOOTHED_S_MIN, SMOOTHED_S_MAX);
+        self.rate = (self.rate * smoothed_s + operations) / (smoothed_s + passed_s);
         let kept = LEVEL_S / (LEVEL_S + passed_s);
         self.squares = self.squares * kept + self.rate * self.rate * passed_s;
         self.sum = self.sum * kept + self.rate * passed_s;
@@ -151,6 +156,8 @@ mod tests {
         from: f64,
         to: f64,
         kind: Kind,
+        /// Where it begins; see [`placed`].
+        at_s: f64,
     }
 
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -163,7 +170,18 @@ mod tests {
     use Kind::{Either, Idle, Load as Loaded};
 
     fn piece(len_s: f64, from: f64, to: f64, kind: Kind) -> Piece {
-        Piece { len_s, from, to, kind }
+        Piece { len_s, from, to, kind, at_s: 0.0 }
+    }
+
+    /// The pieces of a curve, one behind the other.
+    fn placed(curve: &[Piece]) -> Vec<Piece> {
+        let mut at_s = 0.0;
+        let place = |piece: &Piece| {
+            let placed = Piece { at_s, ..*piece };
+            at_s += piece.len_s;
+            placed
+        };
+        curve.iter().map(place).collect()
     }
 
     /// What a run over a curve came to.
@@ -197,14 +215,9 @@ mod tests {
 
     impl Operations<'_> {
         fn piece_at(curve: &[Piece], at_s: f64) -> Option<(Piece, f64)> {
-            let mut from_s = 0.0;
-            for piece in curve {
-                if at_s < from_s + piece.len_s {
-                    return Some((*piece, at_s - from_s));
-                }
-                from_s += piece.len_s;
-            }
-            None
+            let piece = *curve.get(curve.partition_point(|piece| piece.at_s <= at_s).checked_sub(1)?)?;
+            let into_s = at_s - piece.at_s;
+            (into_s < piece.len_s).then_some((piece, into_s))
         }
     }
 
@@ -233,6 +246,7 @@ mod tests {
 
     /// Goes through a curve as maintenance does, whose steps take that long.
     fn run(curve: &[Piece], arrivals: Arrivals, seed: u64, step_us: u64) -> Outcome {
+        let curve = &placed(curve)[..];
         let end_us = (curve.iter().map(|piece| piece.len_s).sum::<f64>() * 1e6) as u64;
         let mut operations = Operations { curve, arrivals, random: Draws(seed), at_s: 0.0 }.peekable();
         let (mut quiet, mut outcome) = (Quiet::default(), Outcome::default());
@@ -291,6 +305,24 @@ mod tests {
         ]
     }
 
+    /// What a program really did: requests in each tenth of a second, one a line, behind `load` or `idle`. Recorded on a machine with two busy cores; each
+    /// request reads through a cache with a disk tier, which is closed and opened twice. While idle there is a request every third of a second.
+    fn recorded() -> Vec<Piece> {
+        let mut curve: Vec<Piece> = Vec::new();
+        for line in include_str!("quiet_recorded.txt").lines().filter(|line| !line.starts_with('#')) {
+            let (kind, count) = line.split_once(' ').expect("what it was and how many");
+            let rate = count.parse::<f64>().expect("a count") * 10.0;
+            let kind = match (kind, curve.last()) {
+                // What was under way when the load ended still counts there.
+                ("idle", Some(Piece { kind: Loaded, .. })) => Either,
+                ("idle", _) => Idle,
+                _ => Loaded,
+            };
+            curve.push(piece(0.1, rate, rate, kind));
+        }
+        curve
+    }
+
     fn curves() -> Vec<(&'static str, Vec<Piece>)> {
         // An hour lasts a minute here, or steps of a millisecond would be too many to go through.
         let hours = |count: f64| count * 60.0;
@@ -336,6 +368,17 @@ mod tests {
             assert!(outcome.late_us_max() <= 1_000, "{name}: {:?}", outcome.late_us);
             assert!(outcome.disturbed_s <= outcome.load_s / 1_000.0, "{name}: {} s", outcome.disturbed_s);
         }
+    }
+
+    #[test]
+    fn a_recorded_load_is_told_from_the_idle_time_between_as_promised() {
+        let curve = recorded();
+        let of = |kind| curve.iter().filter(|piece| piece.kind == kind).count();
+        assert!(of(Idle) > 300 && of(Loaded) > 300, "{} idle, {} loaded", of(Idle), of(Loaded));
+        let outcome = run(&curve, Arrivals::Even, 1, STEP_US);
+        assert!(outcome.found() >= 0.8, "{:.3} found", outcome.found());
+        assert!(outcome.late_us.len() > 5 && outcome.late_us_max() <= 1_000, "{:?}", outcome.late_us);
+        assert!(outcome.disturbed_s <= outcome.load_s / 1_000.0, "{} s", outcome.disturbed_s);
     }
 
     #[test]

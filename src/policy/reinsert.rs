@@ -22,6 +22,14 @@ pub(crate) enum Pace {
     Free,
 }
 
+/// What a record took from the buckets, to be given back if it is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Taken {
+    share: i64,
+    rate: i128,
+}
+
 /// How much may be appended again. All sizes in bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Allowance {
@@ -39,7 +47,7 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     /// Full buckets: `percent` of what is appended, up to two segments at a time; `bytes_per_s`, up to a tenth of a second or half a segment at a time.
-    pub(crate) fn new(percent: u8, bytes_per_s: u64, segment_len_bytes: u64) -> Self {
+    pub(crate) fn new(percent: u32, bytes_per_s: u64, segment_len_bytes: u64) -> Self {
         let share_max = i64::try_from(segment_len_bytes).unwrap_or(i64::MAX / 200) * 200;
         let burst = if bytes_per_s == 0 { 0 } else { (bytes_per_s / 10).max(segment_len_bytes / 2) };
         let rate_max = i128::from(burst) * 1_000_000;
@@ -78,26 +86,26 @@ impl Allowance {
     }
 
     /// Takes what a record needs; all of it or nothing.
-    pub(crate) fn try_take(&mut self, is_held: bool, record_len: u64, pace: Pace) -> bool {
+    pub(crate) fn try_take(&mut self, is_held: bool, record_len: u64, pace: Pace) -> Option<Taken> {
         let len = i64::try_from(record_len).unwrap_or(i64::MAX / 100).saturating_mul(100);
         let rate_len = i128::from(record_len) * 1_000_000;
         let has_share = self.percent > 0 && (is_held || self.share >= len);
         let has_rate = pace == Pace::Free || self.rate >= rate_len;
-        if has_share && has_rate {
-            self.share = self.share.saturating_sub(len).max(-self.share_max);
-            self.rate -= if pace == Pace::UnderLoad { rate_len } else { 0 };
+        if !has_share || !has_rate {
+            return None;
         }
-        has_share && has_rate
+        // Below its lowest the share does not go, so what overdraws there takes less than its length.
+        let left = self.share.saturating_sub(len).max(-self.share_max);
+        let taken = Taken { share: self.share - left, rate: if pace == Pace::UnderLoad { rate_len } else { 0 } };
+        self.share = left;
+        self.rate -= taken.rate;
+        Some(taken)
     }
 
     /// Gives back what was taken and not used.
-    pub(crate) fn give_back(&mut self, record_len: u64, pace: Pace) {
-        let len = i64::try_from(record_len).unwrap_or(i64::MAX / 100).saturating_mul(100);
-        self.share = self.share.saturating_add(len).min(self.share_max);
-        self.rate = match pace {
-            Pace::UnderLoad => (self.rate + i128::from(record_len) * 1_000_000).min(self.rate_max),
-            Pace::Free => self.rate,
-        };
+    pub(crate) fn give_back(&mut self, taken: Taken) {
+        self.share = self.share.saturating_add(taken.share).min(self.share_max);
+        self.rate = (self.rate + taken.rate).min(self.rate_max);
     }
 
     /// The hits that a record takes along when it is appended again.
@@ -120,7 +128,7 @@ mod tests {
             for step in 0..20_000u64 {
                 appended += step * 7919 % 5000;
                 allowance.refresh(appended, 0);
-                while allowance.is_worth(false, 7) && allowance.try_take(false, 333, Pace::Free) {
+                while allowance.is_worth(false, 7) && allowance.try_take(false, 333, Pace::Free).is_some() {
                     taken += 333;
                 }
                 assert!(taken <= 2 * SEGMENT + appended * u64::from(percent) / 100, "{percent} % at step {step}");
@@ -137,7 +145,7 @@ mod tests {
         for step in 0..10_000u64 {
             now_us += step * 31 % 997;
             allowance.refresh(step << 20, now_us);
-            while allowance.try_take(step % 2 == 0, 1000, Pace::UnderLoad) {
+            while allowance.try_take(step % 2 == 0, 1000, Pace::UnderLoad).is_some() {
                 taken += 1000;
             }
             let most = rate / 10 + rate * (now_us - 5_000) / 1_000_000;
@@ -145,10 +153,10 @@ mod tests {
         }
         let most = rate / 10 + rate * (now_us - 5_000) / 1_000_000;
         assert!(taken + 1000 > most, "and all of it is given: {taken} of {most}");
-        assert!(allowance.try_take(true, 1000, Pace::Free), "in a window it does not count");
+        assert!(allowance.try_take(true, 1000, Pace::Free).is_some(), "in a window it does not count");
         // A clock that goes back gives nothing.
         allowance.refresh(0, 0);
-        assert!(!allowance.try_take(true, 1000, Pace::UnderLoad));
+        assert!(allowance.try_take(true, 1000, Pace::UnderLoad).is_none());
     }
 
     #[test]
@@ -156,28 +164,55 @@ mod tests {
         let mut allowance = Allowance::new(20, 0, SEGMENT);
         let least = |allowance: &Allowance| (0..8).find(|&popularity| allowance.is_worth(false, popularity));
         assert_eq!(least(&allowance), Some(1), "nothing is kept that nobody asked for");
-        assert!(allowance.try_take(false, SEGMENT * 3 / 4, Pace::Free));
+        assert!(allowance.try_take(false, SEGMENT * 3 / 4, Pace::Free).is_some());
         assert_eq!(least(&allowance), Some(2));
-        assert!(allowance.try_take(false, SEGMENT * 3 / 4, Pace::Free));
+        assert!(allowance.try_take(false, SEGMENT * 3 / 4, Pace::Free).is_some());
         assert_eq!(least(&allowance), Some(3));
-        assert!(!allowance.try_take(false, SEGMENT, Pace::Free), "all or nothing");
-        assert!(allowance.try_take(true, SEGMENT, Pace::Free), "what memory holds may overdraw");
+        assert!(allowance.try_take(false, SEGMENT, Pace::Free).is_none(), "all or nothing");
+        assert!(allowance.try_take(true, SEGMENT, Pace::Free).is_some(), "what memory holds may overdraw");
         assert_eq!(least(&allowance), None);
         assert!(allowance.is_worth(true, 0));
         // However much was overdrawn, two segments' worth pay for it.
-        (0..100).for_each(|_| assert!(allowance.try_take(true, SEGMENT, Pace::Free)));
+        (0..100).for_each(|_| assert!(allowance.try_take(true, SEGMENT, Pace::Free).is_some()));
         allowance.refresh(2 * SEGMENT * 5 + 5 * 100, 0);
-        assert!(allowance.try_take(false, 100, Pace::Free) && !allowance.try_take(false, 100, Pace::Free));
+        assert!(
+            allowance.try_take(false, 100, Pace::Free).is_some()
+                && allowance.try_take(false, 100, Pace::Free).is_none()
+        );
+    }
+
+    #[test]
+    fn what_is_given_back_is_what_was_taken_and_no_more() {
+        let mut allowance = Allowance::new(20, 10_000_000, SEGMENT);
+        for is_held in [false, true] {
+            for pace in [Pace::UnderLoad, Pace::Free] {
+                let before = allowance.clone();
+                let taken = allowance.try_take(is_held, 1000, pace).expect("full buckets");
+                assert!(allowance.share < before.share && (allowance.rate < before.rate) == (pace == Pace::UnderLoad));
+                allowance.give_back(taken);
+                assert_eq!((allowance.share, allowance.rate), (before.share, before.rate));
+            }
+        }
+        // Overdrawn as far as it goes: what then takes nothing brings nothing, however often.
+        (0..10).for_each(|_| assert!(allowance.try_take(true, SEGMENT, Pace::Free).is_some()));
+        let lowest = allowance.share;
+        for _ in 0..10 {
+            let taken = allowance.try_take(true, SEGMENT, Pace::Free).expect("what memory holds may overdraw");
+            allowance.give_back(taken);
+        }
+        assert_eq!(allowance.share, lowest);
     }
 
     #[test]
     fn without_a_share_nothing_is_appended_again_and_without_a_rate_nothing_under_load() {
         let mut none = Allowance::new(0, u64::MAX >> 20, SEGMENT);
         none.refresh(1 << 40, 1 << 40);
-        assert!(!none.is_worth(true, 7) && !none.try_take(true, 1, Pace::Free));
+        assert!(!none.is_worth(true, 7) && none.try_take(true, 1, Pace::Free).is_none());
         let mut idle_only = Allowance::new(20, 0, SEGMENT);
         idle_only.refresh(1 << 40, 1 << 40);
-        assert!(!idle_only.try_take(true, 1, Pace::UnderLoad) && idle_only.try_take(true, 1, Pace::Free));
+        assert!(
+            idle_only.try_take(true, 1, Pace::UnderLoad).is_none() && idle_only.try_take(true, 1, Pace::Free).is_some()
+        );
     }
 
     #[test]

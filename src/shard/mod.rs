@@ -156,7 +156,7 @@ impl Shards {
         self.slots.iter().map(|slot| slot.lock.write()).collect()
     }
 
-    /// Requests so far, of all kinds.
+    /// Requests so far: reads, inserts and removes.
     pub(crate) fn operation_count(&self) -> u64 {
         let of = |c: &ShardCounters| {
             [&c.memory_hits, &c.disk_hits, &c.misses, &c.inserts, &c.removes].map(Counter::get).iter().sum::<u64>()

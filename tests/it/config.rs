@@ -2,7 +2,7 @@
 
 use crate::support::{Rng, cases};
 use emberlog::disk::SimDisk;
-use emberlog::{Cache, Config, Durability, ErrorKind, Maintenance, ReadMode, Split, WhenBehind};
+use emberlog::{Cache, Config, Durability, ErrorKind, Maintenance, QuietWindows, ReadMode, Split, WhenBehind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ fn random_config(rng: &mut Rng) -> Config {
     config.expected_entry_bytes = length(rng);
     config.sample_one_in = rng.pick(&[0, 1, 256, 1 << 20, u32::MAX]);
     config.counters_page = rng.pick(&[true, false]);
+    config.reinsert_percent = (rng.next() >> 32) as u32;
+    config.reinsert_bytes_per_s = length(rng);
+    config.quiet_windows = rng.pick(&[QuietWindows::Detected, QuietWindows::Always, QuietWindows::Asked]);
     config
 }
 
@@ -50,7 +53,7 @@ fn full_config() -> Config {
     config
 }
 
-const WORDS: [(&str, &str); 14] = [
+const WORDS: [(&str, &str); 17] = [
     ("memory_bytes", "8MiB"),
     ("disk_bytes", "100MB"),
     ("durability", "synced"),
@@ -65,6 +68,9 @@ const WORDS: [(&str, &str); 14] = [
     ("expected_entry_bytes", "1kB"),
     ("sample_one_in", "64"),
     ("counters_page", "false"),
+    ("reinsert_percent", "35"),
+    ("reinsert_bytes_per_s", "5MB"),
+    ("quiet_windows", "always"),
 ];
 
 // -- there and back
@@ -125,6 +131,7 @@ fn lengths_are_numbers_or_text_and_durations_are_text() {
         (r#"{"time_to_live": 90}"#, "90s"),
         (r#"{"time_to_live": "90"}"#, "90s"),
         (r#"{"durability": "eternal"}"#, "`synced`"),
+        (r#"{"quiet_windows": "never"}"#, "`asked`"),
         (r#"{"memory": 1}"#, "`memory`"),
     ] {
         let message = read(text).expect_err(text).to_string();
@@ -212,7 +219,10 @@ fn builder_and_config_are_one() {
         .disk_index_bytes(128 << 10)
         .expected_entry_bytes(1000)
         .sample_one_in(64)
-        .counters_page(false);
+        .counters_page(false)
+            .reinsert_percent(35)
+        .reinsert_bytes_per_s(5_000_000)
+        .quiet_windows(QuietWindows::Always);
     assert_eq!(*builder.as_config(), full_config());
     assert_eq!(*full_config().builder().as_config(), full_config());
     assert_eq!(*builder.config(Config::default()).as_config(), Config::default());
@@ -293,19 +303,34 @@ fn each_value_out_of_range_is_named_with_its_key_and_what_is_allowed() {
             ["500kB is too small for these settings: the smallest that works is ", "4398046511105B is out of range: "],
         ),
     ];
-    for (key, below, least, most, above, messages) in table {
-        for good in [least, most] {
+    let in_range = |key: &str, texts: &[&str]| {
+        for text in texts {
             let mut config = sound();
-            config.set(key, good).expect("text of this key");
-            config.validate().unwrap_or_else(|error| panic!("{key} = {good}: {error}"));
+            config.set(key, text).expect("text of this key");
+            config.validate().unwrap_or_else(|error| panic!("{key} = {text}: {error}"));
         }
+    };
+    let out_of_range = |key: &str, text: &str, expected: &str| {
+        let mut config = sound();
+        config.set(key, text).expect("text of this key");
+        let error = config.validate().expect_err(key);
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        let expected = format!("{key} = {expected}");
+        assert!(error.to_string().starts_with(&expected), "{error}\nis not\n{expected}");
+    };
+    // Those of which nothing is too small.
+    let from_zero = [
+        ("reinsert_percent", "100", "300", "300 is out of range: 0 to 100"),
+        ("reinsert_bytes_per_s", "1TiB", "1099511627777", "1099511627777B is out of range: 0B to 1TiB"),
+    ];
+    for (key, most, above, message) in from_zero {
+        in_range(key, &["0", most]);
+        out_of_range(key, above, message);
+    }
+    for (key, below, least, most, above, messages) in table {
+        in_range(key, &[least, most]);
         for (bad, expected) in [below, above].into_iter().zip(messages) {
-            let mut config = sound();
-            config.set(key, bad).expect("text of this key");
-            let error = config.validate().expect_err(key);
-            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-            let expected = format!("{key} = {expected}");
-            assert!(error.to_string().starts_with(&expected), "{error}\nis not\n{expected}");
+            out_of_range(key, bad, expected);
         }
     }
     for good in ["0", "1", "1048576"] {
@@ -317,10 +342,10 @@ fn each_value_out_of_range_is_named_with_its_key_and_what_is_allowed() {
     config.set("sample_one_in", "1048577").expect("a number");
     let error = config.validate().expect_err("more than is allowed").to_string();
     assert!(error.starts_with("sample_one_in = 1048577 is out of range: 0 to 1048576"), "{error}");
-    // Every key that has a range is in the table, or has just been looked at.
-    let words = ["durability", "when_behind", "maintenance", "read_mode"];
-    let words = [&words[..], &["sample_one_in", "counters_page", "quiet_windows"]].concat();
-    assert_eq!(table.len() + words.len(), Config::KEYS.len());
+    // Every key that has a range is in the table.
+    let words =
+        ["durability", "when_behind", "maintenance", "read_mode", "quiet_windows", "sample_one_in", "counters_page"];
+    assert_eq!(table.len() + from_zero.len() + words.len(), Config::KEYS.len());
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod bad_input;
 mod bitflip;
 mod budget;
 mod close;
+mod compaction;
 mod config;
 mod counters;
 mod damage;

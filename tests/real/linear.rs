@@ -10,7 +10,7 @@
 
 use crate::gate::{GateDisk, Passes};
 use crate::help::{self, Numbers};
-use emberlog::{Builder, Cache, Durability, ReadMode, WhenBehind};
+use emberlog::{Builder, Cache, Durability, QuietWindows, ReadMode, Stats, WhenBehind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -134,7 +134,7 @@ fn one_writer_per_key(
     reader_count: u64,
     with_clears: bool,
     what: &str,
-) {
+) -> Stats {
     let seed = help::seed();
     let directory = directory();
     let (disk, gates) = GateDisk::new(&directory.path().join("store"));
@@ -224,6 +224,7 @@ fn one_writer_per_key(
         let seen = cache.get(key_bytes(key as u64)).map(|value| help::version_of(key as u64, &value));
         assert!(seen.is_none_or(|version| version == last), "{what}: at rest key {key} is {seen:?}, not {last}");
     }
+    cache.stats()
 }
 
 #[test]
@@ -250,6 +251,18 @@ fn a_few_keys_never_go_back_with_every_insert_waiting_for_its_write() {
     help::must_end("four keys, written", || {
         one_writer_per_key(settings().durability(Durability::Written), Passes::Yes, 4, 2, false, "four keys, written")
     });
+}
+
+#[test]
+fn a_few_keys_never_go_back_while_a_window_is_open_all_the_time() {
+    let settings = || settings().quiet_windows(QuietWindows::Always).reinsert_percent(100);
+    let stats = help::must_end("windows", move || {
+        one_writer_per_key(settings(), Passes::Yes, 4, 2, false, "four keys in a window");
+        let slowly = settings().read_mode(ReadMode::Pread);
+        one_writer_per_key(slowly, Passes::Slowly, 4, 2, true, "four keys in a window, cleared")
+    });
+    let windows = stats.windows.expect("with a disk tier");
+    assert!(windows.is_open && windows.bytes_moved > 0, "{windows:?}");
 }
 
 // -- several writers

@@ -4,6 +4,7 @@
 //! - `linear`: linearizability of keys while everything evicts.
 //! - `load`: loads of many threads over a source that changes.
 //! - `memory`: what the process and the directory really take.
+//! - `windows`: what is appended again under load, and windows that end with the disk.
 //! - `behind`: a disk that is slower than its callers, and closures that misbehave.
 //!
 //! `EMBERLOG_SEED` sets the seed (printed when a test fails), `EMBERLOG_KILLS` the number of kills per store and `EMBERLOG_LINEAR_MS` how long each
@@ -19,3 +20,4 @@ mod kill;
 mod linear;
 mod load;
 mod memory;
+mod windows;
