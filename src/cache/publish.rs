@@ -61,6 +61,22 @@ struct Text<'a> {
     stats: &'a Stats,
 }
 
+impl State {
+    /// Puts the page together, but for its header. Returns the length of its text, and the checksum of it all.
+    fn encode(&mut self, stats: &Stats, log: &Log) -> io::Result<(usize, u32)> {
+        let text = Text { crate_version: env!("CARGO_PKG_VERSION"), stats };
+        self.bytes.clear();
+        self.bytes.resize(PageHeader::LEN, 0);
+        serde_json::to_writer(Bounded(&mut self.bytes), &text).map_err(io::Error::from)?;
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN_BYTES as usize), b' ');
+        let text_len = self.bytes.len() - PageHeader::LEN;
+        let cell_count_max = CELL_COUNT_MAX.min((PLACE_LEN - self.bytes.len()) / SegmentCell::LEN);
+        log.list_cells(cell_count_max, &mut self.cells);
+        self.cells.iter().for_each(|cell| self.bytes.extend_from_slice(&cell.encode()));
+        Ok((text_len, crc32fast::hash(&self.bytes[PageHeader::LEN..])))
+    }
+}
+
 impl CountersPage {
     /// The page of a cache that was opened at this time.
     pub(crate) fn new(is_on: bool, opened_unix_ms: u64, recovery: &RecoveryReport) -> Self {
@@ -121,21 +137,19 @@ impl CountersPage {
         if run_state == RunState::Closed && state.file.is_none() {
             return Ok(());
         }
-        let stats = snapshot::figures(core, || state.recovery.clone());
-        let text = Text { crate_version: env!("CARGO_PKG_VERSION"), stats: &stats };
-        state.bytes.clear();
-        state.bytes.resize(PageHeader::LEN, 0);
-        serde_json::to_writer(Bounded(&mut state.bytes), &text).map_err(io::Error::from)?;
-        state.bytes.resize(state.bytes.len().next_multiple_of(ALIGN_BYTES as usize), b' ');
-        let text_len = state.bytes.len() - PageHeader::LEN;
-        let cell_count_max = CELL_COUNT_MAX.min((PLACE_LEN - state.bytes.len()) / SegmentCell::LEN);
-        log.list_cells(cell_count_max, &mut state.cells);
-        state.cells.iter().for_each(|cell| state.bytes.extend_from_slice(&cell.encode()));
-
-        let crc = crc32fast::hash(&state.bytes[PageHeader::LEN..]);
+        let mut stats = snapshot::figures(core, || state.recovery.clone());
+        // What moves with time alone is no reason for a page.
+        let moving = (stats.ages.memory_oldest_ms.take(), stats.ages.disk_oldest_ms.take(), stats.windows.clone());
+        if let Some(windows) = &mut stats.windows {
+            (windows.lasted_ms, windows.load_per_s, windows.level_per_s) = (0, 0, 0);
+            windows.last.iter_mut().for_each(|last| last.lasted_ms = 0);
+        }
+        let (_, crc) = state.encode(&stats, log)?;
         if state.last_crc == Some(crc) && run_state == RunState::Open {
             return Ok(());
         }
+        (stats.ages.memory_oldest_ms, stats.ages.disk_oldest_ms, stats.windows) = moving;
+        let (text_len, _) = state.encode(&stats, log)?;
         let file = match &mut state.file {
             Some(file) => file,
             none => none.insert(create(disk, log.store_id())?),

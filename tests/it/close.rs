@@ -94,7 +94,7 @@ fn every_key_that_was_there_before_close_is_there_after_it_or_is_counted() {
     let (missing, retired, appended) = (missing.get(), retired.get(), appended.get());
     let is_one_case = std::env::var("CASE").is_ok();
     assert!(
-        is_one_case || (missing > 100 && retired > 50 && appended > 100),
+        is_one_case || (missing > 100 && retired > 30 && appended > 100),
         "close lost {missing}, retired {retired} and appended {appended}: less proves little"
     );
 }

@@ -220,7 +220,7 @@ fn builder_and_config_are_one() {
         .expected_entry_bytes(1000)
         .sample_one_in(64)
         .counters_page(false)
-            .reinsert_percent(35)
+        .reinsert_percent(35)
         .reinsert_bytes_per_s(5_000_000)
         .quiet_windows(QuietWindows::Always);
     assert_eq!(*builder.as_config(), full_config());
