@@ -328,6 +328,17 @@ pub const METRICS: &[Metric] = &[
         },
     },
     Metric {
+        name: "emberlog_disk_requested_bytes",
+        kind: Kind::Counter,
+        unit: "bytes",
+        help: "Records that requests appended, headers and padding included.",
+        read: |stats, points| {
+            if let Some(disk) = &stats.disk {
+                points.whole(&[], disk.bytes_requested);
+            }
+        },
+    },
+    Metric {
         name: "emberlog_disk_written_bytes",
         kind: Kind::Counter,
         unit: "bytes",
@@ -391,6 +402,83 @@ pub const METRICS: &[Metric] = &[
         read: |stats, points| {
             if let Some(disk) = &stats.disk {
                 points.whole(&[], disk.bytes_reinserted);
+            }
+        },
+    },
+    Metric {
+        name: "emberlog_windows",
+        kind: Kind::Counter,
+        unit: "",
+        help: "Quiet windows so far, the open one included.",
+        read: |stats, points| {
+            if let Some(windows) = &stats.windows {
+                points.whole(&[], windows.count);
+            }
+        },
+    },
+    Metric {
+        name: "emberlog_window_open",
+        kind: Kind::Gauge,
+        unit: "",
+        help: "1 while a quiet window is open.",
+        read: |stats, points| {
+            if let Some(windows) = &stats.windows {
+                points.flag(windows.is_open);
+            }
+        },
+    },
+    Metric {
+        name: "emberlog_window_open_seconds",
+        kind: Kind::Counter,
+        unit: "seconds",
+        help: "How long quiet windows were open.",
+        read: |stats, points| {
+            if let Some(windows) = &stats.windows {
+                points.whole(&[], windows.lasted_ms / 1_000);
+            }
+        },
+    },
+    Metric {
+        name: "emberlog_window_moved",
+        kind: Kind::Counter,
+        unit: "",
+        help: "Records appended again in quiet windows.",
+        read: |stats, points| {
+            if let Some(windows) = &stats.windows {
+                points.whole(&[], windows.records_moved);
+            }
+        },
+    },
+    Metric {
+        name: "emberlog_window_moved_bytes",
+        kind: Kind::Counter,
+        unit: "bytes",
+        help: "Bytes of these.",
+        read: |stats, points| {
+            if let Some(windows) = &stats.windows {
+                points.whole(&[], windows.bytes_moved);
+            }
+        },
+    },
+    Metric {
+        name: "emberlog_load",
+        kind: Kind::Gauge,
+        unit: "",
+        help: "Requests per second as quiet windows see them: now, and the level that they are measured against.",
+        read: |stats, points| {
+            if let Some(windows) = &stats.windows {
+                points.by("of", &[("now", windows.load_per_s), ("level", windows.level_per_s)]);
+            }
+        },
+    },
+    Metric {
+        name: "emberlog_counters_page_failures",
+        kind: Kind::Counter,
+        unit: "",
+        help: "Pages of counters that could not be written.",
+        read: |stats, points| {
+            if let Some(disk) = &stats.disk {
+                points.whole(&[], disk.counters_failures);
             }
         },
     },

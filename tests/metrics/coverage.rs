@@ -11,6 +11,7 @@ const NOT_EXPORTED: &[(&str, &str)] = &[
     ("/requests/hits", "the sum of the hits of both tiers"),
     ("/memory/held_bytes", "the sum of its accounts"),
     ("/disk/off_because", "a sentence; emberlog_disk_on says that, the event says why"),
+    ("/windows/last/", "one window; the event tells it, and rates tell of many"),
     ("/recovery/findings/", "sentences, counted in findings_by_label"),
 ];
 
