@@ -105,9 +105,10 @@ fn imported(line: &str) -> Vec<String> {
     found
 }
 
-/// Imports go down.
+/// Imports go down. Pages import nothing.
 fn floors(source: &Source) -> Vec<String> {
-    let Some(inside) = source.path.strip_prefix("src/") else { return Vec::new() };
+    let inside = source.path.strip_prefix("src/").filter(|path| path.ends_with(".rs"));
+    let Some(inside) = inside else { return Vec::new() };
     let module = inside.split(['/', '.']).next().unwrap();
     if module == "lib" {
         return Vec::new();
@@ -408,6 +409,7 @@ fn imports_from_below_and_within_pass() {
         assert_eq!(complaints(floors, "src/log/mod.rs", line), 0, "{line}");
     }
     assert_eq!(complaints(floors, "src/lib.rs", "pub use crate::cache::Cache;"), 0);
+    assert_eq!(complaints(floors, "src/log/page.md", "[`Cache`](crate::Cache)"), 0, "a page imports nothing");
     assert_eq!(complaints(floors, "src/budget.rs", "use crate::sync::Arc;"), 0, "leaves know each other");
 }
 
