@@ -176,6 +176,7 @@
 //! [`mod@format`], [`log`], [`recovery`] and [`disk`] are public for tools and tests that read a store without opening it or bring a disk of their own.
 //! What they show follows the version of the disk format, not that of the crate: it may change whenever the format does.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "typed"), allow(rustdoc::broken_intra_doc_links, reason = "the pages tell of `typed`, too"))]
 
 mod budget;

@@ -111,7 +111,7 @@ pub struct DiskStats {
     pub entries: u64,
     /// Slots of the index.
     pub index_capacity: u64,
-    /// Storage charged to the budget.
+    /// Storage charged to the budget: allocated blocks of all files, and for segments that are not sealed what they may come to.
     pub used_bytes: u64,
     /// The budget.
     pub limit_bytes: u64,
@@ -120,7 +120,8 @@ pub struct DiskStats {
     /// Records that requests appended: the same with headers and padding, and tombstones. What is appended again is
     /// measured against this.
     pub bytes_requested: u64,
-    /// Bytes written to files.
+    /// Bytes written to files: records, what is appended again, headers, footers, warm lists. Divided by `bytes_accepted` it says what the device
+    /// writes for each byte that the cache was given.
     pub bytes_written: u64,
     /// Bytes that wait in the append buffer.
     pub buffered_bytes: u64,
@@ -148,15 +149,15 @@ pub struct DiskStats {
     pub dropped_at_close: u64,
     /// Records that did not verify when they were read: misses.
     pub damaged_records: u64,
-    /// Sequence number of the last event, of the last one handed to the kernel, and of the last durable one.
+    /// Sequence number of the last event: events are counted from the first of the store, across restarts.
     pub last_seqno: u64,
-    /// See `last_seqno`.
+    /// That of the last event that was handed to the kernel: a SIGKILL loses what is behind it.
     pub written_seqno: u64,
-    /// See `last_seqno`.
+    /// That of the last event that is durable: a power cut may lose what is behind it.
     pub synced_seqno: u64,
-    /// Syncs.
+    /// Syncs of data.
     pub syncs: u64,
-    /// Why the tier is off.
+    /// Why the tier is off; `None` while it is on.
     pub off_because: Option<String>,
 }
 

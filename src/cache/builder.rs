@@ -218,6 +218,22 @@ impl Builder {
     }
 
     /// Where the time comes from. Default [`SystemClock`].
+    ///
+    /// ```
+    /// use emberlog::{Cache, EntryOptions, ManualClock};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    /// let cache = Cache::builder().memory_bytes(4 << 20).shared_clock(clock.clone()).open_memory_only()?;
+    /// cache.insert_with("session", "token", EntryOptions::new().time_to_live(Duration::from_secs(60)));
+    /// clock.advance(Duration::from_secs(59));
+    /// assert!(cache.contains_key("session"));
+    /// clock.advance(Duration::from_secs(1));
+    /// assert!(!cache.contains_key("session"));
+    /// # Ok(()) }
+    /// ```
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = PlainArc::new(clock);
         self
@@ -236,7 +252,8 @@ impl Builder {
         self
     }
 
-    /// Opens the store in this directory, or creates one, and recovers what it holds.
+    /// Opens the store in this directory, or creates one, and recovers what it holds. Takes time with the events in the log, not with the bytes of
+    /// its values: [restart](crate::guide::restart).
     ///
     /// # Errors
     /// - [`ErrorKind::InvalidConfig`]: settings are out of range, or a budget cannot work; see [`Config::validate`].
@@ -261,7 +278,8 @@ impl Builder {
         open::open(self, PlainArc::new(disk))
     }
 
-    /// Opens the store on a disk of the caller's, such as a [`SimDisk`](crate::disk::SimDisk).
+    /// Opens the store on a disk of the caller's, such as a [`SimDisk`](crate::disk::SimDisk); [durability](crate::guide::durability#a-crash-that-you-can-run)
+    /// has an example.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
@@ -269,7 +287,15 @@ impl Builder {
         open::open(self, disk)
     }
 
-    /// Opens a cache without a disk tier: the same code without a log. Settings of the disk tier are not looked at.
+    /// Opens a cache without a disk tier: the same code without a log, and without threads. Settings of the disk tier are not looked at.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// cache.insert("key", "value");
+    /// assert!(cache.stats().disk.is_none());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] if the memory budget cannot work.
