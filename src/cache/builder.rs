@@ -6,7 +6,7 @@ use super::open;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
-use crate::sync::PlainArc;
+use crate::sync::plain::Arc;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -96,13 +96,13 @@ pub struct Builder {
     /// Everything that a file can say.
     pub(crate) config: Config,
     // What it cannot: objects and seeds of the caller's.
-    pub(crate) clock: PlainArc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random_seed: Option<u64>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { config: Config::default(), clock: PlainArc::new(SystemClock), random_seed: None }
+        Self { config: Config::default(), clock: Arc::new(SystemClock), random_seed: None }
     }
 }
 
@@ -235,12 +235,12 @@ impl Builder {
     /// # Ok(()) }
     /// ```
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = PlainArc::new(clock);
+        self.clock = Arc::new(clock);
         self
     }
 
     /// The same, shared with the caller.
-    pub fn shared_clock(mut self, clock: PlainArc<dyn Clock>) -> Self {
+    pub fn shared_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
@@ -275,7 +275,7 @@ impl Builder {
                 _ => error,
             }
         })?;
-        open::open(self, PlainArc::new(disk))
+        open::open(self, Arc::new(disk))
     }
 
     /// Opens the store on a disk of the caller's, such as a [`SimDisk`](crate::disk::SimDisk); [durability](crate::guide::durability#a-crash-that-you-can-run)
@@ -283,7 +283,7 @@ impl Builder {
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
-    pub fn open_on(self, disk: PlainArc<dyn Disk>) -> Result<Cache, Error> {
+    pub fn open_on(self, disk: Arc<dyn Disk>) -> Result<Cache, Error> {
         open::open(self, disk)
     }
 

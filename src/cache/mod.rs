@@ -23,7 +23,8 @@ pub use outcome::{EntryOptions, InsertOutcome, Maintained, MaintenanceBudget, Re
 use self::core::{Core, Touch};
 use crate::error::Error;
 use crate::observe::Stats;
-use crate::sync::{Mutex, PlainArc, Worker};
+use crate::sync::plain::Arc;
+use crate::sync::{Mutex, Worker};
 use bytes::Bytes;
 use std::convert::Infallible;
 
@@ -54,12 +55,12 @@ use std::convert::Infallible;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Cache(PlainArc<Handle>);
+pub struct Cache(Arc<Handle>);
 
 /// The last clone closes the cache.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    core: PlainArc<Core>,
+    core: Arc<Core>,
     workers: Mutex<Vec<Worker>>,
 }
 
@@ -85,7 +86,7 @@ impl Cache {
     }
 
     fn new(handle: Handle) -> Self {
-        Self(PlainArc::new(handle))
+        Self(Arc::new(handle))
     }
 
     fn core(&self) -> &Core {
@@ -189,7 +190,7 @@ impl Cache {
     /// The value of a key; if it has none, what the closure loads, which is stored.
     ///
     /// - **Single flight**: of all who miss the key at once, one runs its closure, in its own thread; the others wait, and share value or error.
-    ///   Values are shared whatever the type of error. An error goes to those who waited with the same type `E`, as one [`Arc`](std::sync::Arc); who
+    ///   Values are shared whatever the type of error. An error goes to those who waited with the same type `E`, as one [`Arc`]; who
     ///   waited with another asks again. Errors are never stored: whoever comes later loads.
     /// - **Mutations win**: where the key is inserted or removed, or all is invalidated, between the begin of a load and its end, the value is returned
     ///   to those who asked before that, and not stored. Who asks afterwards finds the newer state, and does not wait for the older load.
@@ -222,7 +223,7 @@ impl Cache {
         &self,
         key: impl AsRef<[u8]>,
         load: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Bytes, PlainArc<E>>
+    ) -> Result<Bytes, Arc<E>>
     where
         V: Into<Bytes>,
         E: Send + Sync + 'static,
@@ -254,7 +255,7 @@ impl Cache {
         key: impl AsRef<[u8]>,
         options: EntryOptions,
         load: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Bytes, PlainArc<E>>
+    ) -> Result<Bytes, Arc<E>>
     where
         V: Into<Bytes>,
         E: Send + Sync + 'static,
