@@ -120,8 +120,7 @@ pub struct DiskStats {
     /// Records that requests appended: the same with headers and padding, and tombstones. What is appended again is
     /// measured against this.
     pub bytes_requested: u64,
-    /// Bytes written to files: records, what is appended again, headers, footers, warm lists. Divided by `bytes_accepted` it says what the device
-    /// writes for each byte that the cache was given.
+    /// Bytes written to files.
     pub bytes_written: u64,
     /// Bytes that wait in the append buffer.
     pub buffered_bytes: u64,
@@ -157,7 +156,7 @@ pub struct DiskStats {
     pub synced_seqno: u64,
     /// Syncs of data.
     pub syncs: u64,
-    /// Why the tier is off; `None` while it is on.
+    /// Why the tier is off.
     pub off_because: Option<String>,
 }
 
