@@ -129,7 +129,7 @@ pub struct DiskStats {
     pub entries: u64,
     /// Slots of the index.
     pub index_capacity: u64,
-    /// Storage charged to the budget.
+    /// Storage charged to the budget: allocated blocks of all files, and for segments that are not sealed what they may come to.
     pub used_bytes: u64,
     /// The budget.
     pub limit_bytes: u64,
@@ -170,13 +170,13 @@ pub struct DiskStats {
     pub dropped_at_close: u64,
     /// Records that did not verify when they were read: misses.
     pub damaged_records: u64,
-    /// Sequence number of the last event, of the last one handed to the kernel, and of the last durable one.
+    /// Sequence number of the last event: events are counted from the first of the store, across restarts.
     pub last_seqno: u64,
-    /// See `last_seqno`.
+    /// That of the last event that was handed to the kernel: a SIGKILL loses what is behind it.
     pub written_seqno: u64,
-    /// See `last_seqno`.
+    /// That of the last event that is durable: a power cut may lose what is behind it.
     pub synced_seqno: u64,
-    /// Syncs.
+    /// Syncs of data.
     pub syncs: u64,
     /// Whether the page of counters could not be written, after which it is not tried again: 0 or 1.
     pub counters_failures: u64,

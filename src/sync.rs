@@ -113,6 +113,10 @@ mod real {
 pub(crate) use real::*;
 /// The machine's own counted pointer, also under loom: for trait objects, which loom's cannot hold, and for what is shared but not modelled.
 pub(crate) use std::sync::Arc as PlainArc;
+/// The same under the name that callers know it by, for what is public: documentation shows the name that a signature is written with.
+pub(crate) mod plain {
+    pub(crate) use std::sync::Arc;
+}
 /// The machine's own atomic, also under loom: for memory that the kernel hands out zeroed, which loom's types cannot live in.
 pub(crate) use std::sync::atomic::{
     AtomicBool as PlainAtomicBool, AtomicU32 as PlainAtomicU32, AtomicU64 as PlainAtomicU64,

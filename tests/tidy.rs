@@ -19,6 +19,7 @@ const FLOORS: &[(u32, &[&str])] = &[
     (6, &["compaction"]),
     (7, &["cache", "observe"]),
     (8, &["metrics", "typed"]),
+    (9, &["guide"]),
 ];
 
 /// The only files with unsafe code.
@@ -104,9 +105,10 @@ fn imported(line: &str) -> Vec<String> {
     found
 }
 
-/// Imports go down.
+/// Imports go down. Pages import nothing.
 fn floors(source: &Source) -> Vec<String> {
-    let Some(inside) = source.path.strip_prefix("src/") else { return Vec::new() };
+    let inside = source.path.strip_prefix("src/").filter(|path| path.ends_with(".rs"));
+    let Some(inside) = inside else { return Vec::new() };
     let module = inside.split(['/', '.']).next().unwrap();
     if module == "lib" {
         return Vec::new();
@@ -148,9 +150,9 @@ fn is_sibling_allowed(module: &str, other: &str) -> bool {
     module == "cache" && other == "observe"
 }
 
-/// Words that have one home.
+/// Words that have one home. Examples on pages are a user's code.
 fn homes(source: &Source) -> Vec<String> {
-    if !source.path.starts_with("src/") {
+    if !source.path.starts_with("src/") || !source.path.ends_with(".rs") {
         return Vec::new();
     }
     let mut complaints = Vec::new();
@@ -285,7 +287,91 @@ fn the_house_is_tidy() {
     assert!(page.is_empty(), "\n{page}");
 }
 
+/// Pages that say which test proves a promise.
+const PROMISES: &[&str] = &["README.md", "src/guide/guarantees.md"];
+
+/// Names of files and tests in the last cell of a table's rows that are neither there nor tests; and rows that name none. A name is a file or folder of the
+/// repository, or a file and one of its tests: `tests/it/model.rs::name`.
+fn unproved(page: &Source, sources: &[Source]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut is_table_of_promises = false;
+    for (index, line) in page.text.lines().enumerate() {
+        let Some(row) = line.strip_prefix('|') else {
+            is_table_of_promises = false;
+            continue;
+        };
+        let cell = row.trim_end().trim_end_matches('|').rsplit('|').next().unwrap_or("").trim();
+        if cell == "proved by" {
+            is_table_of_promises = true;
+        }
+        if !is_table_of_promises || cell == "proved by" || cell.starts_with("---") {
+            continue;
+        }
+        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            complaints.push(page.complain(index + 1, "this promise names no test: name one, or do not promise it"));
+        }
+        for name in names {
+            let (file, test) = name.split_once("::").map_or((name, None), |(file, test)| (file, Some(test)));
+            let mut files = sources.iter().filter(|source| match file.strip_suffix('/') {
+                Some(_) => source.path.starts_with(file),
+                None => source.path == file,
+            });
+            let is_there = match test {
+                Some(test) => files.any(|source| has_test(&source.text, test)),
+                None => files.next().is_some(),
+            };
+            if !is_there {
+                let what = format!("'{name}' is not there: name the test that proves it now");
+                complaints.push(page.complain(index + 1, &what));
+            }
+        }
+    }
+    complaints
+}
+
+/// Whether the text has a test of this name that is run: one that is ignored proves nothing.
+fn has_test(text: &str, name: &str) -> bool {
+    let head = format!("fn {name}(");
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let found = lines.iter().position(|line| line.starts_with(&head));
+    found.is_some_and(|at| {
+        let attributes = || lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+        attributes().any(|line| *line == "#[test]") && !attributes().any(|line| line.starts_with("#[ignore"))
+    })
+}
+
+#[test]
+fn every_promise_names_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = Vec::new();
+    gather(root, root, &mut sources);
+    for path in PROMISES {
+        let page = sources.iter().find(|source| source.path == *path).expect("the page of promises is there");
+        assert!(page.text.contains("proved by |"), "{path} has a table of promises");
+        let complaints = unproved(page, &sources);
+        assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+    }
+}
+
 // -- each rule finds what it is for, and lets its neighbours pass
+
+#[test]
+fn a_promise_without_its_test_is_found() {
+    let tests = "#[test]\nfn there() {}\n\nfn helper() {}\n\n#[test]\n#[ignore = \"slow\"]\nfn asleep() {}\n";
+    let sources = [Source::new("tests/a.rs", tests)];
+    let complaints = |cell: &str| {
+        let text = format!("| promise | proved by |\n| --- | --- |\n| It holds | {cell} |\n\n| other | table |\n");
+        unproved(&Source::new("page.md", &text), &sources).len()
+    };
+    for cell in ["`tests/a.rs::there`", "`tests/a.rs`", "`tests/`", "`tests/`, `tests/a.rs::there`, in words"] {
+        assert_eq!(complaints(cell), 0, "{cell}");
+    }
+    for cell in ["`tests/a.rs::gone`", "`tests/a.rs::helper`", "`tests/a.rs::asleep`", "`tests/b.rs`", "`test/`", ""] {
+        assert_eq!(complaints(cell), 1, "{cell}");
+    }
+    assert_eq!(complaints("`tests/a.rs::the`, `tests/a.rs::ther`"), 2, "a name is whole");
+}
 
 fn complaints(rule: Rule, path: &str, text: &str) -> usize {
     rule(&Source::new(path, text)).len()
@@ -323,6 +409,7 @@ fn imports_from_below_and_within_pass() {
         assert_eq!(complaints(floors, "src/log/mod.rs", line), 0, "{line}");
     }
     assert_eq!(complaints(floors, "src/lib.rs", "pub use crate::cache::Cache;"), 0);
+    assert_eq!(complaints(floors, "src/log/page.md", "[`Cache`](crate::Cache)"), 0, "a page imports nothing");
     assert_eq!(complaints(floors, "src/budget.rs", "use crate::sync::Arc;"), 0, "leaves know each other");
 }
 
@@ -342,6 +429,7 @@ fn files_and_threads_outside_their_homes_are_found() {
     assert_eq!(complaints(homes, "src/disk/os.rs", "use rustix::fs::Stat;"), 0);
     assert_eq!(complaints(homes, "src/disk/os.rs", "use std::sync::Arc;"), 1, "each home is for its own words");
     assert_eq!(complaints(homes, "src/sync.rs", "pub use std::sync::Arc;"), 0);
+    assert_eq!(complaints(homes, "src/guide/page.md", "use std::sync::Arc;"), 0, "an example on a page");
     assert_eq!(complaints(homes, "src/cache/core.rs", "//! Unlike std::fs, ..."), 0, "prose may name it");
     assert_eq!(complaints(homes, "src/disk/os/tests.rs", "std::thread::scope(|_| {});"), 0, "a test may");
 }

@@ -6,7 +6,7 @@ use super::open;
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, ErrorKind};
-use crate::sync::PlainArc;
+use crate::sync::plain::Arc;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -96,13 +96,13 @@ pub struct Builder {
     /// Everything that a file can say.
     pub(crate) config: Config,
     // What it cannot: objects and seeds of the caller's.
-    pub(crate) clock: PlainArc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random_seed: Option<u64>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { config: Config::default(), clock: PlainArc::new(SystemClock), random_seed: None }
+        Self { config: Config::default(), clock: Arc::new(SystemClock), random_seed: None }
     }
 }
 
@@ -236,13 +236,29 @@ impl Builder {
     }
 
     /// Where the time comes from. Default [`SystemClock`].
+    ///
+    /// ```
+    /// use emberlog::{Cache, EntryOptions, ManualClock};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    /// let cache = Cache::builder().memory_bytes(4 << 20).shared_clock(clock.clone()).open_memory_only()?;
+    /// cache.insert_with("session", "token", EntryOptions::new().time_to_live(Duration::from_secs(60)));
+    /// clock.advance(Duration::from_secs(59));
+    /// assert!(cache.contains_key("session"));
+    /// clock.advance(Duration::from_secs(1));
+    /// assert!(!cache.contains_key("session"));
+    /// # Ok(()) }
+    /// ```
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = PlainArc::new(clock);
+        self.clock = Arc::new(clock);
         self
     }
 
     /// The same, shared with the caller.
-    pub fn shared_clock(mut self, clock: PlainArc<dyn Clock>) -> Self {
+    pub fn shared_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
@@ -254,7 +270,8 @@ impl Builder {
         self
     }
 
-    /// Opens the store in this directory, or creates one, and recovers what it holds.
+    /// Opens the store in this directory, or creates one, and recovers what it holds. Takes time with the events in the log, not with the bytes of
+    /// its values: [restart](crate::guide::restart).
     ///
     /// # Errors
     /// - [`ErrorKind::InvalidConfig`]: settings are out of range, or a budget cannot work; see [`Config::validate`].
@@ -276,18 +293,27 @@ impl Builder {
                 _ => error,
             }
         })?;
-        open::open(self, PlainArc::new(disk))
+        open::open(self, Arc::new(disk))
     }
 
-    /// Opens the store on a disk of the caller's, such as a [`SimDisk`](crate::disk::SimDisk).
+    /// Opens the store on a disk of the caller's, such as a [`SimDisk`](crate::disk::SimDisk); [durability](crate::guide::durability#a-crash-that-you-can-run)
+    /// has an example.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
-    pub fn open_on(self, disk: PlainArc<dyn Disk>) -> Result<Cache, Error> {
+    pub fn open_on(self, disk: Arc<dyn Disk>) -> Result<Cache, Error> {
         open::open(self, disk)
     }
 
-    /// Opens a cache without a disk tier: the same code without a log. Settings of the disk tier are not looked at.
+    /// Opens a cache without a disk tier: the same code without a log, and without threads. Settings of the disk tier are not looked at.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// cache.insert("key", "value");
+    /// assert!(cache.stats().disk.is_none());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] if the memory budget cannot work.

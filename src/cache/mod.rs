@@ -25,7 +25,8 @@ pub use outcome::{EntryOptions, InsertOutcome, Maintained, MaintenanceBudget, Re
 use self::core::{Core, Touch};
 use crate::error::Error;
 use crate::observe::Stats;
-use crate::sync::{Mutex, PlainArc, Worker};
+use crate::sync::plain::Arc;
+use crate::sync::{Mutex, Worker};
 use bytes::Bytes;
 use std::convert::Infallible;
 
@@ -56,12 +57,12 @@ use std::convert::Infallible;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Cache(PlainArc<Handle>);
+pub struct Cache(Arc<Handle>);
 
 /// The last clone closes the cache.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    core: PlainArc<Core>,
+    core: Arc<Core>,
     workers: Mutex<Vec<Worker>>,
 }
 
@@ -87,14 +88,24 @@ impl Cache {
     }
 
     fn new(handle: Handle) -> Self {
-        Self(PlainArc::new(handle))
+        Self(Arc::new(handle))
     }
 
     fn core(&self) -> &Core {
         &self.0.core
     }
 
-    /// The value of a key, as bytes of its own. O(1); at most one read of the disk.
+    /// The value of a key, as bytes of its own. O(1); at most one read of the disk (two of a value above 4 KiB with
+    /// [`ReadMode::Pread`]). A hit counts for eviction, and may bring the entry from disk into memory.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// cache.insert("key", "value");
+    /// assert_eq!(cache.get("key").as_deref(), Some(b"value".as_slice()));
+    /// assert_eq!(cache.get("another"), None);
+    /// # Ok(()) }
+    /// ```
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
         self.core().get(key.as_ref(), Touch::Yes)
     }
@@ -113,12 +124,30 @@ impl Cache {
         self.core().read(key.as_ref(), read)
     }
 
-    /// The value of a key, without counting the hit for eviction and without promotion.
+    /// The value of a key, without counting the hit for eviction and without promotion: for tools that look at a cache and should leave it as it
+    /// is. Statistics count it like a [`get`](Self::get).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// cache.insert("key", "value");
+    /// assert_eq!(cache.peek("key"), cache.get("key"));
+    /// # Ok(()) }
+    /// ```
     pub fn peek(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
         self.core().get(key.as_ref(), Touch::No)
     }
 
-    /// Whether [`get`](Self::get) would find a value. Counts and moves nothing; reads and checks the record if it is on disk.
+    /// Whether [`get`](Self::get) would find a value. Counts and moves nothing; reads and checks the record if it is on disk, so it costs what a
+    /// `get` does. Between the answer and what is done with it another thread may change the key.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// cache.insert("key", "value");
+    /// assert!(cache.contains_key("key") && !cache.contains_key("another"));
+    /// # Ok(()) }
+    /// ```
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
         self.core().contains(key.as_ref())
     }
@@ -163,7 +192,7 @@ impl Cache {
     /// The value of a key; if it has none, what the closure loads, which is stored.
     ///
     /// - **Single flight**: of all who miss the key at once, one runs its closure, in its own thread; the others wait, and share value or error.
-    ///   Values are shared whatever the type of error. An error goes to those who waited with the same type `E`, as one [`Arc`](std::sync::Arc); who
+    ///   Values are shared whatever the type of error. An error goes to those who waited with the same type `E`, as one [`Arc`]; who
     ///   waited with another asks again. Errors are never stored: whoever comes later loads.
     /// - **Mutations win**: where the key is inserted or removed, or all is invalidated, between the begin of a load and its end, the value is returned
     ///   to those who asked before that, and not stored. Who asks afterwards finds the newer state, and does not wait for the older load.
@@ -196,7 +225,7 @@ impl Cache {
         &self,
         key: impl AsRef<[u8]>,
         load: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Bytes, PlainArc<E>>
+    ) -> Result<Bytes, Arc<E>>
     where
         V: Into<Bytes>,
         E: Send + Sync + 'static,
@@ -228,7 +257,7 @@ impl Cache {
         key: impl AsRef<[u8]>,
         options: EntryOptions,
         load: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Bytes, PlainArc<E>>
+    ) -> Result<Bytes, Arc<E>>
     where
         V: Into<Bytes>,
         E: Send + Sync + 'static,
@@ -239,22 +268,43 @@ impl Cache {
     /// Gives a key a value, in both tiers. Older values are not served again by this handle, whatever the outcome says; nor after a restart, unless the
     /// disk tier was off or a crash took what no [`flush`](Self::flush) had covered.
     ///
-    /// Waits where the durability or [`WhenBehind::Wait`] asks for it. Keys are at most 65,535 bytes.
+    /// Waits where the durability or [`WhenBehind::Wait`] asks for it. O(length): one copy into memory, one into the append buffer; the entries that are
+    /// evicted for it are bounded by its length. Keys are at most 65,535 bytes; a longer one is refused as [`Refusal::Oversize`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// assert!(cache.insert("key", "value").is_stored());
+    /// cache.insert(42u64.to_be_bytes(), vec![1, 2, 3]); // keys and values are whatever lends bytes
+    /// assert_eq!(cache.get(42u64.to_be_bytes()).as_deref(), Some([1, 2, 3].as_slice()));
+    /// # Ok(()) }
+    /// ```
     pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> InsertOutcome {
         self.core().insert(key.as_ref(), value.as_ref(), EntryOptions::new())
     }
 
-    /// The same with options for this entry.
+    /// The same with options for this entry: [`EntryOptions`].
     pub fn insert_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: EntryOptions) -> InsertOutcome {
         self.core().insert(key.as_ref(), value.as_ref(), options)
     }
 
-    /// Takes the value of a key away; tells whether it had one. Leaves a record with the durability of the cache.
+    /// Takes the value of a key away; tells whether it had one. Leaves a record of 32 bytes with the durability of the cache, whether it had one or
+    /// not, and waits like an [`insert`](Self::insert). O(1); where only the disk has the key, one read of it, for the answer.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// let cache = emberlog::Cache::builder().memory_bytes(4 << 20).open_memory_only()?;
+    /// cache.insert("key", "value");
+    /// assert!(cache.remove("key"));
+    /// assert!(!cache.remove("key"));
+    /// # Ok(()) }
+    /// ```
     pub fn remove(&self, key: impl AsRef<[u8]>) -> bool {
         self.core().remove(key.as_ref())
     }
 
-    /// Takes all values away, with one record.
+    /// Takes all values away, with one record of 32 bytes. Holds every shard's lock for as long as it takes to empty memory and indexes; segments
+    /// stay until their room is needed.
     ///
     /// ```
     /// # fn main() -> Result<(), emberlog::Error> {
@@ -268,30 +318,58 @@ impl Cache {
         self.core().clear();
     }
 
-    /// Makes everything so far durable: after any crash, no older value of a key is served, and nothing removed comes back.
+    /// Makes everything so far durable: after any crash, no older value of a key is served, and nothing removed comes back. Takes as long as the
+    /// medium; requests go on meanwhile. Without a disk tier there is nothing to do.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// # let parent = tempfile::tempdir().unwrap();
+    /// # let path = parent.path().join("cache");
+    /// let cache = emberlog::Cache::builder().memory_bytes(8 << 20).disk_bytes(64 << 20).open(&path)?;
+    /// cache.remove("session");
+    /// cache.flush()?; // from here on, no crash brings the session back
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// The first error of the disk tier, again and again: a failed sync is never retried, since the kernel has forgotten what it could not write.
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     pub fn flush(&self) -> Result<(), Error> {
         self.core().flush()
     }
 
     /// Closes the cache: appends what only memory holds as far as there is room, makes everything durable, ends the threads, unlocks the directory.
-    /// Afterwards reads are misses and inserts are refused, through every clone. Closing again does nothing, but errs again where the disk tier is off. Dropping the last clone closes too,
-    /// and can only log an error.
+    /// Afterwards reads are misses and inserts are refused, through every clone. Closing again does nothing, but errs again where the disk tier is off.
+    /// Dropping the last clone closes too, and can only log an error.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), emberlog::Error> {
+    /// # let parent = tempfile::tempdir().unwrap();
+    /// # let path = parent.path().join("cache");
+    /// let cache = emberlog::Cache::builder().memory_bytes(8 << 20).disk_bytes(64 << 20).open(&path)?;
+    /// let clone = cache.clone();
+    /// cache.insert("key", "value");
+    /// cache.close()?;
+    /// assert_eq!(clone.get("key"), None);
+    /// assert!(!clone.insert("key", "value").is_stored());
+    /// assert!(clone.close().is_ok());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// Those of [`flush`](Self::flush).
+    /// The first error of the disk tier.
     pub fn close(&self) -> Result<(), Error> {
         self.0.close()
     }
 
-    /// What the cache counts. Takes every shard's read lock, one after the other.
+    /// What the cache counts; [observing](crate::guide::observing) says what it means. Takes every shard's read lock, one after the other, so its
+    /// figures are of no one moment, and it is for once a second rather than once a request.
     pub fn stats(&self) -> Stats {
         snapshot::stats(self.core())
     }
 
-    /// Does maintenance in the caller's thread, within a budget. For [`Maintenance::Manual`] and tests; harmless beside the threads.
+    /// Does maintenance in the caller's thread, within a budget. For [`Maintenance::Manual`], for [`QuietWindows::Asked`], and tests; harmless beside the
+    /// threads. [Tuning](crate::guide::tuning#maintenance-background) has an example.
     ///
     /// # Errors
     /// The first error of the disk tier; [`ErrorKind::Closed`](crate::ErrorKind::Closed).

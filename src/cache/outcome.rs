@@ -55,7 +55,8 @@ impl TierOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The entry is larger than the tier takes: an eighth of a shard's memory, or the append buffer or a segment of the log.
+    /// The entry is larger than the tier takes: an eighth of a shard's memory; seven eighths of the append buffer or a segment of the log.
+    /// [`Config::explain`](crate::Config::explain) has both limits in bytes.
     Oversize,
     /// The writer is behind, and [`WhenBehind::Drop`](crate::WhenBehind::Drop) was chosen.
     Behind,

@@ -1,4 +1,4 @@
-//! From the files of a directory to a log that can go on (D9, P6).
+//! From the files of a directory to a log that can go on.
 //!
 //! `survey` reads and decides, `verdict` holds the tables, `repair` writes. Nothing is written before the survey is complete, and what is written
 //! leads to the same survey again: a crash in between changes nothing. `warm_list` reads what memory held, which decides nothing, and

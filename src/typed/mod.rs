@@ -212,7 +212,8 @@ impl<K, V, C: Codec<V>> TypedCache<K, V, C> {
         self.find(key, |codec, payload| codec.decode(payload))
     }
 
-    /// Lends the value of a key to a closure, without decoding it; copied only where it does not lie as the type must. The closure runs outside every lock.
+    /// Lends the value of a key to a closure, without decoding it; copied only where it does not lie as the type must. The closure runs outside every
+    /// lock. For codecs that lend, as [`PodCodec`] does: it has an example.
     pub fn read<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
