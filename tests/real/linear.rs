@@ -257,9 +257,9 @@ fn a_few_keys_never_go_back_with_every_insert_waiting_for_its_write() {
 
 #[test]
 fn a_few_keys_never_go_back_while_a_window_is_open_all_the_time() {
-    // More disk than elsewhere here, as what memory holds of a small one takes all that is allowed; and room in the buffer, for which nobody waits.
+    // An index for all that the disk has room for, or segments go for its sake, and nothing is worth moving.
     let settings = || {
-        let sizes = settings().memory_bytes(1200 << 10).append_buffer_bytes(320 << 10).disk_bytes(2 << 20);
+        let sizes = settings().memory_bytes(1000 << 10).disk_bytes(2 << 20).disk_index_bytes(64 << 10);
         sizes.quiet_windows(QuietWindows::Always).reinsert_percent(100)
     };
     let stats = help::must_end("windows", move || {
