@@ -58,7 +58,7 @@ impl Visitor for IndexBuilder<'_> {
     }
 
     fn hits(&mut self, records: &[HitRecord]) {
-        self.hits = records.to_vec().into_iter().peekable();
+        self.hits = Vec::from(records).into_iter().peekable();
     }
 
     fn put(&mut self, key_hash: u64, offset: u32) {

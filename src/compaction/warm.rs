@@ -68,6 +68,7 @@ impl Warm {
 
     /// Writes a list if the budget has room for it beside the old one; `or_instead` gives the old one up where that is what it takes. `between`
     /// is called after each step, without a shard's lock. Returns how many bytes were written.
+    #[allow(clippy::too_many_arguments, reason = "what a list is made of, by parts with owners of their own")]
     pub(crate) fn write(
         &self,
         shards: &Shards,
@@ -256,11 +257,7 @@ impl Entries<'_> {
 fn for_each_popular(shard: &RwLock<Shard>, between: &dyn Fn(), mut visit: impl FnMut(u64, u8)) {
     let mut position = Some(0);
     while let Some(from) = position {
-        position = shard
-            .read()
-            .disk_index
-            .as_ref()
-            .and_then(|index| index.popular(from, COUNT_STEP, |at, hits| visit(at, hits)));
+        position = shard.read().disk_index.as_ref().and_then(|index| index.popular(from, COUNT_STEP, &mut visit));
         between();
     }
 }
