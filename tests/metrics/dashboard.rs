@@ -98,5 +98,5 @@ fn panels_have_titles_and_units_and_do_not_overlap() {
     }
     let rows: Vec<&str> =
         panels.iter().filter(|panel| panel["type"] == "row").map(|panel| panel["title"].as_str().unwrap()).collect();
-    assert_eq!(rows, ["Hits", "Latency", "Memory", "Age", "Disk", "Drops", "Recovery"]);
+    assert_eq!(rows, ["Hits", "Latency", "Memory", "Age", "Disk", "Drops", "Recovery", "Quiet windows"]);
 }
