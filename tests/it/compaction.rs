@@ -370,6 +370,21 @@ fn a_step_goes_on_where_the_last_one_stopped() {
 }
 
 #[test]
+fn where_nothing_is_left_of_the_allowance_the_rest_waits_for_more() {
+    let (mut store, oldest) = Store::full(settings().reinsert_percent(100));
+    // More than the two segments' worth at first, all in segments that go next.
+    (oldest..oldest + 12).for_each(|key| store.hit(key, 7));
+    store.maintain_all();
+    let first = store.windows().records_moved;
+    assert!((3..=8).contains(&first), "{first} moved at first");
+    store.fill(2);
+    store.maintain_all();
+    assert!(store.windows().records_moved > first, "{:?}", store.windows());
+    let kept = (oldest..oldest + 12).filter(|&key| store.has(key)).count();
+    assert_eq!(kept, 12, "what waited was not passed over");
+}
+
+#[test]
 fn a_record_pays_out_of_what_was_there_before_it() {
     // Two segments' worth at first. A hit is enough while more than two thirds of it are left: for three records and not for the fourth.
     let (store, oldest) = Store::full(settings());
