@@ -18,8 +18,24 @@ pub struct WarmSurvey {
     pub file_len: u64,
     /// Storage that it takes in bytes.
     pub allocated_bytes: u64,
-    /// Keys that it names, if it verifies.
-    pub entry_count: Option<u64>,
+    /// What it names, if it verifies.
+    pub named: Option<NamedCount>,
+}
+
+/// How much a list names. Entries of a kind that is not known are in neither.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NamedCount {
+    /// Keys that memory held.
+    pub keys: u64,
+    /// Records that were hit on disk.
+    pub records: u64,
+}
+
+impl NamedCount {
+    fn add(&mut self, entry: &WarmEntry) {
+        self.keys += u64::from(entry.as_key().is_some());
+        self.records += u64::from(entry.as_record().is_some());
+    }
 }
 
 /// A record that was hit on disk, as a list names it. In log order.
@@ -62,20 +78,20 @@ impl WarmList {
         file: Box<dyn DiskFile>,
         store_id: [u8; 16],
         record_count_max: usize,
-    ) -> io::Result<(Self, Vec<HitRecord>)> {
+    ) -> io::Result<(Self, Vec<HitRecord>, NamedCount)> {
         let mut raw = [0; WarmHeader::LEN];
         let got = file.read_at(0, &mut raw)?;
         let header = WarmHeader::decode(store_id, file.len()?, &raw[..got]).map_err(invalid)?;
         let mut list = Self { file, left_count: header.entry_count, offset: WarmHeader::LEN as u64 };
         let mut hasher = WarmHeader::entries_hasher(store_id);
-        let (mut buffer, mut records) = (Vec::new(), Vec::new());
+        let (mut buffer, mut records, mut named) = (Vec::new(), Vec::new(), NamedCount::default());
         while let step @ 1.. = list.read_step(STEP_COUNT, &mut buffer)? {
             let bytes = &buffer[..step * ENTRY_LEN];
             hasher.update(bytes);
-            let left = record_count_max - records.len();
-            records.extend(
-                bytes.as_chunks::<ENTRY_LEN>().0.iter().map(WarmEntry::decode).filter_map(HitRecord::new).take(left),
-            );
+            for entry in bytes.as_chunks::<ENTRY_LEN>().0.iter().map(WarmEntry::decode) {
+                named.add(&entry);
+                records.extend(HitRecord::new(entry).filter(|_| records.len() < record_count_max));
+            }
         }
         let expected = hasher.finalize();
         if expected != header.entries_crc {
@@ -84,7 +100,7 @@ impl WarmList {
         }
         (list.left_count, list.offset) = (header.entry_count, WarmHeader::LEN as u64);
         records.sort_unstable();
-        Ok((list, records))
+        Ok((list, records, named))
     }
 
     /// Entries that are still to be read.
@@ -133,8 +149,9 @@ pub(super) fn survey(
     let Some(file) = open_file(disk)? else { return Ok(None) };
     let (file_len, allocated_bytes) = (file.len()?, file.allocated_bytes()?);
     let list = WarmList::verify(file, store_id, record_count_max);
-    let entry_count = list.as_ref().ok().map(|(list, _)| list.left_count());
-    Ok(Some((WarmSurvey { file_len, allocated_bytes, entry_count }, list)))
+    let named = list.as_ref().ok().map(|(_, _, named)| *named);
+    let list = list.map(|(list, records, _)| (list, records));
+    Ok(Some((WarmSurvey { file_len, allocated_bytes, named }, list)))
 }
 
 fn open_file(disk: &dyn Disk) -> io::Result<Option<Box<dyn DiskFile>>> {
@@ -209,8 +226,23 @@ mod tests {
                 assert!(list.next_entries(step).expect("the end is no error").is_empty());
             }
             let (survey, list) = survey(&disk, STORE_ID, 0).expect("it can be read").expect("it is there");
-            assert_eq!((survey.entry_count, survey.file_len), (Some(count), list_len(count)));
+            let named = NamedCount { keys: count, records: 0 };
+            assert_eq!((survey.named, survey.file_len), (Some(named), list_len(count)));
             assert!(survey.allocated_bytes >= survey.file_len && list.is_ok_and(|(_, records)| records.is_empty()));
+        }
+    }
+
+    #[test]
+    fn keys_and_records_are_counted_apart_however_many_are_gathered() {
+        let record = |number| WarmEntry::record(number, 4096, 1);
+        let unknown = WarmEntry { subject: 1, popularity: 1, kind: 9 };
+        let all = [entries(2), vec![record(7), record(3), record(5), unknown]].concat();
+        for record_count_max in [0, 2, 9] {
+            let (survey, list) = survey(&disk_with(&list(&all)), STORE_ID, record_count_max)
+                .expect("it can be read")
+                .expect("it is there");
+            assert_eq!(survey.named, Some(NamedCount { keys: 2, records: 3 }), "{record_count_max}");
+            assert_eq!(list.expect("it verifies").1.len(), record_count_max.min(3));
         }
     }
 
@@ -222,7 +254,7 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(fault(&bytes), io::ErrorKind::InvalidData, "bit {bit}");
             let (survey, list) = survey(&disk_with(&bytes), STORE_ID, 0).expect("it can be read").expect("it is there");
-            assert!(survey.entry_count.is_none() && survey.file_len == good.len() as u64 && list.is_err(), "bit {bit}");
+            assert!(survey.named.is_none() && survey.file_len == good.len() as u64 && list.is_err(), "bit {bit}");
         }
     }
 
@@ -248,6 +280,6 @@ mod tests {
         let disk = disk_with(&list(&entries(5)));
         disk.fail_nth(SimOp::Read, 1, SimFault::forever(SimCause::Io));
         let (survey, list) = survey(&disk, STORE_ID, 0).expect("only its content is lost").expect("it is there");
-        assert!(survey.entry_count.is_none() && list.is_err_and(|error| error.kind() != io::ErrorKind::InvalidData));
+        assert!(survey.named.is_none() && list.is_err_and(|error| error.kind() != io::ErrorKind::InvalidData));
     }
 }

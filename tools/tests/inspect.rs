@@ -306,6 +306,7 @@ fn a_warm_list_is_counted_and_is_no_damage() {
     assert_eq!((code, &report["damage_count"]), (0, &Value::from(0)), "{report:#}");
     let warm = &report["warm_list"];
     assert_eq!((&warm["keys"], &warm["verifies"]), (&Value::from(5), &Value::from(true)), "{report:#}");
+    assert_eq!(warm["records"], 0, "{report:#}");
     assert_eq!(warm["length_bytes"], 64 + 5 * 12);
     let with_list = (report["space"]["allocated_bytes"].as_u64(), warm["allocated_bytes"].as_u64());
     let (code, whole) = run("verify", &path);
@@ -515,7 +516,7 @@ fn the_pages_for_people_are_tables_that_fit() {
     }
     for (store, words) in [
         ("valid/basic", "warm     no list"),
-        ("valid/warm_list", "warm     5 keys that memory held, in a list of 124 B that verifies"),
+        ("valid/warm_list", "warm     5 keys that memory held, 0 records hit on disk, in a list of 124 B that verifies"),
         ("corrupt/warm_list_flip", "warm     a list of 124 B that does not verify"),
     ] {
         let (_place, path) = golden(store);

@@ -201,6 +201,8 @@ struct WarmListReport {
     verifies: bool,
     /// Keys that it names; `null` if it does not verify.
     keys: Option<u64>,
+    /// Records that it names; `null` if it does not verify.
+    records: Option<u64>,
     length_bytes: u64,
     allocated_bytes: u64,
 }
@@ -308,8 +310,14 @@ impl LogReport {
 
 impl WarmListReport {
     fn new(warm: &WarmSurvey) -> WarmListReport {
-        let WarmSurvey { file_len, allocated_bytes, entry_count } = *warm;
-        WarmListReport { verifies: entry_count.is_some(), keys: entry_count, length_bytes: file_len, allocated_bytes }
+        let WarmSurvey { file_len, allocated_bytes, named } = *warm;
+        WarmListReport {
+            verifies: named.is_some(),
+            keys: named.map(|named| named.keys),
+            records: named.map(|named| named.records),
+            length_bytes: file_len,
+            allocated_bytes,
+        }
     }
 }
 

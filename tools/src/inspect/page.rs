@@ -103,11 +103,14 @@ impl Report {
         self.fmt_counters(f)?;
         match &self.warm_list {
             None => writeln!(f, "  warm     no list of what memory held"),
-            Some(WarmListReport { keys: Some(keys), length_bytes, .. }) => {
-                let (keys, len) = (show_count(*keys), show_bytes(*length_bytes));
-                writeln!(f, "  warm     {keys} keys that memory held, in a list of {len} that verifies")
+            Some(WarmListReport { keys: Some(keys), records: Some(records), length_bytes, .. }) => {
+                let (keys, records, len) = (show_count(*keys), show_count(*records), show_bytes(*length_bytes));
+                writeln!(
+                    f,
+                    "  warm     {keys} keys that memory held, {records} records hit on disk, in a list of {len} that verifies"
+                )
             }
-            Some(WarmListReport { keys: None, length_bytes, .. }) => {
+            Some(WarmListReport { length_bytes, .. }) => {
                 writeln!(f, "  warm     a list of {} that does not verify", show_bytes(*length_bytes))
             }
         }
