@@ -190,7 +190,8 @@ fn show_warm_list(survey: &Survey, disk: &SimDisk, files: &Files) -> Option<Valu
         })
     });
     let list = WarmList::open(disk, store_id).ok().map(|list| list.expect("the file is there"));
-    assert_eq!(list.as_ref().map(WarmList::left_count), found.entry_count, "survey and list agree");
+    let named = found.named.map(|named| named.keys + named.records);
+    assert_eq!(list.as_ref().map(WarmList::left_count), named, "survey and list agree");
     let entries = list.map(|mut list| {
         let mut shown = Vec::new();
         while list.left_count() > 0 {

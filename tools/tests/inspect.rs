@@ -516,7 +516,10 @@ fn the_pages_for_people_are_tables_that_fit() {
     }
     for (store, words) in [
         ("valid/basic", "warm     no list"),
-        ("valid/warm_list", "warm     5 keys that memory held, 0 records hit on disk, in a list of 124 B that verifies"),
+        (
+            "valid/warm_list",
+            "warm     5 keys that memory held, 0 records hit on disk, in a list of 124 B that verifies",
+        ),
         ("corrupt/warm_list_flip", "warm     a list of 124 B that does not verify"),
     ] {
         let (_place, path) = golden(store);
