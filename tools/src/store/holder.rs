@@ -9,6 +9,9 @@ use std::path::Path;
 use emberlog::format::names::LOCK;
 use serde::Serialize;
 
+/// How often the table is read before a living process that the lock file names is said to hold none.
+const LOOKS: u32 = 8;
+
 /// The process that has the store open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Holder {
@@ -26,16 +29,17 @@ impl Holder {
         // A few digits; a file that is longer is not a lock file.
         let named = (place.len() < 32).then(|| std::fs::read_to_string(&path).ok()).flatten();
         let named = named.and_then(|text| text.trim().parse::<u32>().ok());
-        match std::fs::read_to_string("/proc/locks") {
-            Ok(table) => {
-                let process_id = holder_in(&table, place.dev(), place.ino(), named)?;
-                Some(Holder { process_id, holds_lock: true })
-            }
-            Err(_) => {
-                let process_id = named.filter(|id| Path::new("/proc").join(id.to_string()).exists())?;
-                Some(Holder { process_id, holds_lock: false })
+        let is_alive = named.is_some_and(|id| Path::new("/proc").join(id.to_string()).exists());
+        // The table is read in pieces, and a line can slip through while other processes take and leave locks: so who may hold one is looked for again.
+        for _ in 0..if is_alive { LOOKS } else { 1 } {
+            let Ok(table) = std::fs::read_to_string("/proc/locks") else {
+                return named.filter(|_| is_alive).map(|process_id| Holder { process_id, holds_lock: false });
+            };
+            if let Some(process_id) = holder_in(&table, place.dev(), place.ino(), named) {
+                return Some(Holder { process_id, holds_lock: true });
             }
         }
+        None
     }
 }
 
