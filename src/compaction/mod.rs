@@ -21,7 +21,7 @@ use crate::format::record::{RecordHeader, RecordKind};
 use crate::histogram::Recorder;
 use crate::index::{Put, Table};
 use crate::log::{Log, Reservation, Segment};
-use crate::policy::{Allowance, Pace};
+use crate::policy::{Allowance, Candidate, Pace};
 use crate::shard::{Shard, ShardCounters, Shards};
 use crate::sync::{Arc, Mutex};
 use std::cell::Cell;
@@ -119,15 +119,15 @@ impl Pass<'_, '_> {
         };
         let mut is_hurried = false;
         let dropped_before = self.counters.dropped_live_count.get();
-        let read = log.entries(&segment, &mut |entries| {
+        let read = log.entries(&segment, &mut |listed| {
             if !is_hurried && log.is_contended() && log.needs_spare() {
                 // Requests wait for the room that this segment holds (D10).
                 is_hurried = true;
                 bytes_left = bytes_left.min(CONTENDED_BYTES_MAX);
             }
             self.refresh();
-            for entry in entries.iter().filter(|entry| entry.kind == RecordKind::Put) {
-                match self.append_again(&segment, entry, bytes_left) {
+            for (entry, len) in listed.iter().filter(|(entry, _)| entry.kind == RecordKind::Put) {
+                match self.append_again(&segment, entry, (len, listed.mean_len), bytes_left) {
                     Fate::Again(bytes) => bytes_left = bytes_left.saturating_sub(bytes),
                     Fate::Left { is_held } | Fate::NoRoom { is_held } => self.let_go(&segment, entry, is_held),
                     Fate::NotLive => {}
@@ -158,8 +158,15 @@ impl Pass<'_, '_> {
         self.allowance.lock().refresh(self.log.counters.requested_bytes.get(), now_us);
     }
 
-    /// Appends a record again if it is worth that, and there is room for it.
-    fn append_again(&self, segment: &Arc<Segment>, entry: &FooterEntry, bytes_left: u64) -> Fate {
+    /// Appends a record again if it is worth that, and there is room for it. It is as long as is said, and records of its segment in the mean.
+    fn append_again(
+        &self,
+        segment: &Arc<Segment>,
+        entry: &FooterEntry,
+        (len_bytes, mean_len_bytes): (u32, u32),
+        bytes_left: u64,
+    ) -> Fate {
+        let candidate = |is_held, popularity| Candidate { is_held, popularity, len_bytes, mean_len_bytes };
         let Self { shards, log, counters, .. } = *self;
         let location = Location { segment: segment.name, offset: entry.offset };
         let hash = entry.key_hash;
@@ -168,7 +175,7 @@ impl Pass<'_, '_> {
             let shard = shards.read(hash);
             let Some(found) = find(&shard) else { return Fate::NotLive };
             let is_held = shard.memory.may_hold(hash);
-            (is_held, bytes_left > 0 && self.allowance.lock().is_worth(is_held, found.popularity))
+            (is_held, bytes_left > 0 && self.allowance.lock().is_worth(candidate(is_held, found.popularity)))
         };
         let left = Fate::Left { is_held };
         if !is_worth {
@@ -194,7 +201,9 @@ impl Pass<'_, '_> {
         // Between the copy and this lock the key may have got a newer version, or left the memory tier. Hits do not go away; but whose hits were not
         // looked at may have overdrawn the share.
         let is_worth = find(&shard).is_some_and(|found| {
-            !is_held || shard.memory.holds(hash, key) || self.allowance.lock().is_worth(false, found.popularity)
+            !is_held
+                || shard.memory.holds(hash, key)
+                || self.allowance.lock().is_worth(candidate(false, found.popularity))
         });
         if !is_worth {
             drop(shard);

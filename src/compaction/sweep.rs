@@ -7,6 +7,8 @@
 
 use super::{Fate, Pass};
 use crate::format::record::RecordKind;
+use crate::log::Listed;
+use crate::policy::Candidate;
 
 /// Records that one step looks at, at most: some 100 microseconds.
 const STEP_COUNT: usize = 512;
@@ -51,7 +53,12 @@ impl Sweep {
         !log.latch.is_tripped()
             && log.is_budget_used_up()
             && log.sealed_after(self.done_number, AHEAD_SHARE).is_some()
-            && pass.allowance.lock().is_worth(false, 2)
+            && pass.allowance.lock().is_worth(Candidate {
+                is_held: false,
+                popularity: 2,
+                len_bytes: 1,
+                mean_len_bytes: 1,
+            })
     }
 
     /// Takes a step.
@@ -64,9 +71,10 @@ impl Sweep {
         let number = segment.header.number;
         let from = self.within.filter(|(within, _)| *within == number).map_or(0, |(_, count)| count);
         // A footer that cannot be read is for the retirement to deal with.
-        let entries = pass.log.entries_from(&segment, from, STEP_COUNT).unwrap_or_default();
+        let listed = pass.log.entries_from(&segment, from, STEP_COUNT).ok();
+        let mean_len = listed.as_ref().map_or(0, |listed| listed.mean_len);
         let mut looked = 0;
-        for entry in &entries {
+        for (entry, len) in listed.iter().flat_map(Listed::iter) {
             if swept.bytes >= STEP_BYTES {
                 break;
             }
@@ -74,7 +82,7 @@ impl Sweep {
             if entry.kind != RecordKind::Put {
                 continue;
             }
-            match pass.append_again(&segment, entry, u64::MAX) {
+            match pass.append_again(&segment, entry, (len, mean_len), u64::MAX) {
                 Fate::Again(bytes) => {
                     swept.records += 1;
                     swept.bytes += bytes;
@@ -89,7 +97,7 @@ impl Sweep {
                 Fate::Left { .. } | Fate::NotLive => {}
             }
         }
-        if entries.is_empty() {
+        if listed.is_none_or(|listed| listed.entries().is_empty()) {
             (self.done_number, self.within) = (number, None);
         } else {
             self.within = Some((number, from + looked));

@@ -22,7 +22,7 @@ mod turnover;
 mod watermark;
 mod write;
 
-pub(crate) use entries::read_entries;
+pub(crate) use entries::{Listed, read_entries};
 pub(crate) use scan::Depth;
 pub(crate) use seal::seal;
 pub(crate) use segment::{End, Found, Segment, Source};

@@ -1,11 +1,10 @@
 //! Segments come and go: the spare is made ahead of need (P3), the oldest is retired (P8).
 
-use super::entries::read_entries_from;
+use super::entries::{Listed, read_entries_from};
 use super::{Log, LogPlan, Prepared, Segment, Source, read_entries};
 use crate::budget::{Budget, Charge};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
-use crate::format::footer::FooterEntry;
 use crate::format::identity::Identity;
 use crate::format::names;
 use crate::format::segment::{HEADER_OFFSETS, SegmentHeader};
@@ -143,7 +142,7 @@ impl Log {
     }
 
     /// Visits the footer entries of a sealed segment in steps of at most `step` entries.
-    pub(crate) fn entries(&self, segment: &Segment, visit: &mut dyn FnMut(&[FooterEntry])) -> Result<(), Error> {
+    pub(crate) fn entries(&self, segment: &Segment, visit: &mut dyn FnMut(&Listed)) -> Result<(), Error> {
         let name = names::segment(segment.header.number);
         let file = self
             .disk
@@ -155,7 +154,7 @@ impl Log {
 
     /// Footer entries of a sealed segment, at most `count`, from the one with this number on. What they say is only a hint: their checksum is that
     /// of all of them together, and not looked at.
-    pub(crate) fn entries_from(&self, segment: &Segment, from: u32, count: usize) -> io::Result<Vec<FooterEntry>> {
+    pub(crate) fn entries_from(&self, segment: &Segment, from: u32, count: usize) -> io::Result<Listed> {
         let file = self.disk.open(&names::segment(segment.header.number), crate::disk::Access::Read)?;
         read_entries_from(&*file, self.identity.store_id, from, count)
     }

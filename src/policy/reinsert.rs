@@ -4,14 +4,23 @@
 //! what was hit on disk since it was written. A record that goes on takes half of its hits along, so it has to earn the next round as in a clock.
 //!
 //! How much is two token buckets. One fills by a *share* of what requests append, whatever the time: so appending again costs a known share of the
-//! bytes written, and single-threaded runs repeat. As it empties, more hits are asked for: one while it is two thirds full, then two, below a third
-//! three. What memory holds may overdraw it. The other fills by a *rate* in bytes per second; it is hard, for whatever is appended again under load.
+//! bytes written, and single-threaded runs repeat. As it empties, more hits are asked for: of a record of mean length half a hit (so one) while it is
+//! full, eight at the end, in proportion between. A shorter record needs fewer, a longer one more: what the share buys is hits, and they cost bytes.
+//! (Hits per byte is the value of GreedyDual-Size with frequency: Cherkasova, 1998.) What memory holds may overdraw it. The other fills by a *rate* in bytes per second; it is hard, for whatever is appended again under load.
 //!
 //! Knows: counts of bytes, times, hits. Does not know: records, clocks.
 //!
 //! Invariants
 //!  I-AGAIN-1  In any time t under load at most `burst + rate * t` bytes are granted.
 //!  I-AGAIN-2  What is granted for hits alone is at most `burst + share * appended` over any stretch.
+
+/// Hits are counted in parts of one.
+const HITS_UNIT: i64 = 16;
+/// What is asked of a record of mean length while the share is full, in those parts, and when it is used up.
+const HITS_WANTED_FULL: i64 = HITS_UNIT / 2;
+const HITS_WANTED_EMPTY: i64 = 8 * HITS_UNIT;
+/// A record counts as at most so many times the mean long, so that the longest can earn it too.
+const LEN_COUNTED_MAX: u64 = 4;
 
 /// Whether requests are served meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +29,19 @@ pub(crate) enum Pace {
     UnderLoad,
     /// A quiet window, or somebody asked for the work: it does not.
     Free,
+}
+
+/// A record that may be appended again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate {
+    /// Whether memory holds it.
+    pub(crate) is_held: bool,
+    /// Its hits on disk.
+    pub(crate) popularity: u8,
+    /// Its length.
+    pub(crate) len_bytes: u32,
+    /// Mean length of the records of its segment.
+    pub(crate) mean_len_bytes: u32,
 }
 
 /// What a record took from the buckets, to be given back if it is not used.
@@ -76,13 +98,17 @@ impl Allowance {
     }
 
     /// Whether a record should be appended again.
-    pub(crate) fn is_worth(&self, is_held: bool, popularity: u8) -> bool {
-        let wanted = match self.share {
-            share if share > self.share_max / 3 * 2 => 1,
-            share if share > self.share_max / 3 => 2,
-            _ => 3,
-        };
-        self.percent > 0 && (is_held || (self.share > 0 && popularity >= wanted))
+    pub(crate) fn is_worth(&self, candidate: Candidate) -> bool {
+        let Candidate { is_held, popularity, len_bytes, mean_len_bytes } = candidate;
+        if is_held || self.percent == 0 || self.share <= 0 {
+            return is_held && self.percent > 0;
+        }
+        let wanted = i128::from(HITS_WANTED_FULL)
+            + i128::from(HITS_WANTED_EMPTY - HITS_WANTED_FULL) * i128::from(self.share_max - self.share)
+                / i128::from(self.share_max.max(1));
+        let len_bytes = u64::from(len_bytes).min(u64::from(mean_len_bytes) * LEN_COUNTED_MAX);
+        let hits = i128::from(popularity) * i128::from(HITS_UNIT) * i128::from(mean_len_bytes);
+        popularity > 0 && hits >= wanted * i128::from(len_bytes)
     }
 
     /// Takes what a record needs; all of it or nothing.
@@ -120,6 +146,15 @@ mod tests {
 
     const SEGMENT: u64 = 1 << 20;
 
+    /// A record of mean length that memory does not hold.
+    fn hit(popularity: u8) -> Candidate {
+        Candidate { is_held: false, popularity, len_bytes: 300, mean_len_bytes: 300 }
+    }
+
+    fn held() -> Candidate {
+        Candidate { is_held: true, ..hit(0) }
+    }
+
     #[test]
     fn appending_again_for_hits_never_takes_more_than_its_share_of_what_is_appended() {
         for percent in [1, 20, 100] {
@@ -128,12 +163,14 @@ mod tests {
             for step in 0..20_000u64 {
                 appended += step * 7919 % 5000;
                 allowance.refresh(appended, 0);
-                while allowance.is_worth(false, 7) && allowance.try_take(false, 333, Pace::Free).is_some() {
+                while allowance.is_worth(Candidate { len_bytes: 1, ..hit(7) })
+                    && allowance.try_take(false, 333, Pace::Free).is_some()
+                {
                     taken += 333;
                 }
                 assert!(taken <= 2 * SEGMENT + appended * u64::from(percent) / 100, "{percent} % at step {step}");
             }
-            assert!(taken + 333 >= 2 * SEGMENT.min(1) + appended * u64::from(percent) / 100, "and no less: {taken}");
+            assert!(taken + 333 >= 2 * SEGMENT + appended * u64::from(percent) / 100, "and no less: {taken}");
         }
     }
 
@@ -162,16 +199,16 @@ mod tests {
     #[test]
     fn the_emptier_the_share_the_more_hits_are_asked_for() {
         let mut allowance = Allowance::new(20, 0, SEGMENT);
-        let least = |allowance: &Allowance| (0..8).find(|&popularity| allowance.is_worth(false, popularity));
+        let least = |allowance: &Allowance| (0..=8).find(|&popularity| allowance.is_worth(hit(popularity)));
         assert_eq!(least(&allowance), Some(1), "nothing is kept that nobody asked for");
-        assert!(allowance.try_take(false, SEGMENT * 3 / 4, Pace::Free).is_some());
-        assert_eq!(least(&allowance), Some(2));
-        assert!(allowance.try_take(false, SEGMENT * 3 / 4, Pace::Free).is_some());
-        assert_eq!(least(&allowance), Some(3));
+        for expected in [3, 5, 7] {
+            assert!(allowance.try_take(false, SEGMENT / 2, Pace::Free).is_some());
+            assert_eq!(least(&allowance), Some(expected));
+        }
         assert!(allowance.try_take(false, SEGMENT, Pace::Free).is_none(), "all or nothing");
         assert!(allowance.try_take(true, SEGMENT, Pace::Free).is_some(), "what memory holds may overdraw");
         assert_eq!(least(&allowance), None);
-        assert!(allowance.is_worth(true, 0));
+        assert!(allowance.is_worth(held()));
         // However much was overdrawn, two segments' worth pay for it.
         (0..100).for_each(|_| assert!(allowance.try_take(true, SEGMENT, Pace::Free).is_some()));
         allowance.refresh(2 * SEGMENT * 5 + 5 * 100, 0);
@@ -179,6 +216,20 @@ mod tests {
             allowance.try_take(false, 100, Pace::Free).is_some()
                 && allowance.try_take(false, 100, Pace::Free).is_none()
         );
+    }
+
+    #[test]
+    fn shorter_records_need_fewer_hits_and_the_longest_not_more_than_four_times_the_mean() {
+        let mut allowance = Allowance::new(20, 0, SEGMENT);
+        let least = |allowance: &Allowance, len_bytes| {
+            (0..=7).find(|&popularity| allowance.is_worth(Candidate { len_bytes, ..hit(popularity) }))
+        };
+        let of = |allowance: &Allowance| [1, 100, 300, 600, 1200, 1201, u32::MAX].map(|len| least(allowance, len));
+        assert_eq!(of(&allowance), [Some(1), Some(1), Some(1), Some(1), Some(2), Some(2), Some(2)]);
+        assert!(allowance.try_take(false, SEGMENT / 2, Pace::Free).is_some());
+        assert_eq!(of(&allowance), [Some(1), Some(1), Some(3), Some(5), None, None, None]);
+        // A footer can lie about places, not make it divide by nothing.
+        assert!(allowance.is_worth(Candidate { len_bytes: 0, mean_len_bytes: 0, ..hit(1) }));
     }
 
     #[test]
@@ -207,7 +258,7 @@ mod tests {
     fn without_a_share_nothing_is_appended_again_and_without_a_rate_nothing_under_load() {
         let mut none = Allowance::new(0, u64::MAX >> 20, SEGMENT);
         none.refresh(1 << 40, 1 << 40);
-        assert!(!none.is_worth(true, 7) && none.try_take(true, 1, Pace::Free).is_none());
+        assert!(!none.is_worth(held()) && none.try_take(true, 1, Pace::Free).is_none());
         let mut idle_only = Allowance::new(20, 0, SEGMENT);
         idle_only.refresh(1 << 40, 1 << 40);
         assert!(
@@ -221,7 +272,7 @@ mod tests {
         let mut popularity = 7;
         let mut rounds = 0;
         let allowance = Allowance::new(20, 0, SEGMENT);
-        while allowance.is_worth(false, popularity) {
+        while allowance.is_worth(hit(popularity)) {
             popularity = Allowance::kept(popularity);
             rounds += 1;
         }

@@ -558,8 +558,8 @@ impl Survey {
         let mut count = 0u64;
         let tail = segment.footer.expect("only sealed segments are applied by their footer");
         crate::log::read_entries(file, self.identity.store_id, &mut |entries| {
-            count += entries.len() as u64;
-            for entry in entries {
+            count += entries.entries().len() as u64;
+            for entry in entries.entries() {
                 match entry.kind {
                     RecordKind::Put => visitor.put(entry.key_hash, entry.offset),
                     RecordKind::Tombstone => visitor.tombstone(entry.key_hash),
