@@ -163,6 +163,15 @@ impl Builder {
         self
     }
 
+    /// What may be written beyond keys and values, in percent of them, 0 to 1000. Default 25. Headers, footers and lists come first, what they leave
+    /// is for appending again: so bytes written stay within 1.25 times [`bytes_accepted`](crate::DiskStats::bytes_accepted) where entries are
+    /// not too short. [`reinsert_percent`](Self::reinsert_percent) gives way for it, but keeps a tenth of itself: entries of a few dozen bytes
+    /// are beyond it by their headers alone. A larger value buys hit ratio for bytes written.
+    pub fn write_overhead_percent(mut self, percent: u32) -> Self {
+        self.config.write_overhead_percent = percent;
+        self
+    }
+
     /// Most bytes per second that are appended again under load, up to 1 TiB: a hard token bucket that holds a tenth of a second, or half a segment
     /// if that is more. Default 256 MiB; 0: only in quiet windows. What finds no tokens goes with its segment. Not looked at under
     /// [`Maintenance::Manual`], where nothing depends on time.

@@ -28,7 +28,7 @@ struct Range {
     set: fn(&mut Config, u64),
 }
 
-const RANGES: [Range; 8] = [
+const RANGES: [Range; 9] = [
     Range {
         key: "shards",
         min: 1,
@@ -75,6 +75,15 @@ const RANGES: [Range; 8] = [
         show: |percent| percent.to_string(),
         get: |config| Some(config.reinsert_percent.into()),
         set: |config, percent| config.reinsert_percent = percent as u32,
+    },
+    Range {
+        key: "write_overhead_percent",
+        min: 0,
+        max: 1000,
+        in_memory_only: false,
+        show: |percent| percent.to_string(),
+        get: |config| Some(config.write_overhead_percent.into()),
+        set: |config, percent| config.write_overhead_percent = percent as u32,
     },
     Range {
         key: "reinsert_bytes_per_s",

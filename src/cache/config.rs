@@ -66,6 +66,8 @@ pub struct Config {
     pub read_mode: ReadMode,
     /// How much is appended again, in percent of what requests append, 0 to 100: see [`Builder::reinsert_percent`]. Default 20.
     pub reinsert_percent: u32,
+    /// What may be written beyond keys and values, in percent of them, 0 to 1000: see [`Builder::write_overhead_percent`]. Default 25.
+    pub write_overhead_percent: u32,
     /// Most bytes per second that are appended again under load: see [`Builder::reinsert_bytes_per_s`]. Up to 1 TiB. Default 256 MiB.
     #[serde(with = "units::bytes")]
     pub reinsert_bytes_per_s: u64,
@@ -105,6 +107,7 @@ impl Default for Config {
             maintenance: Maintenance::default(),
             read_mode: ReadMode::default(),
             reinsert_percent: 20,
+            write_overhead_percent: 25,
             reinsert_bytes_per_s: 256 << 20,
             quiet_windows: QuietWindows::default(),
             time_to_live: None,
@@ -121,7 +124,7 @@ impl Default for Config {
 
 impl Config {
     /// The names of all settings.
-    pub const KEYS: [&'static str; 17] = [
+    pub const KEYS: [&'static str; 18] = [
         "memory_bytes",
         "disk_bytes",
         "durability",
@@ -129,6 +132,7 @@ impl Config {
         "maintenance",
         "read_mode",
         "reinsert_percent",
+        "write_overhead_percent",
         "reinsert_bytes_per_s",
         "quiet_windows",
         "time_to_live",
@@ -215,6 +219,9 @@ impl Config {
             "maintenance" => self.maintenance = read(text, start.maintenance, word)?,
             "read_mode" => self.read_mode = read(text, start.read_mode, word)?,
             "reinsert_percent" => self.reinsert_percent = read(text, start.reinsert_percent, number)?,
+            "write_overhead_percent" => {
+                self.write_overhead_percent = read(text, start.write_overhead_percent, number)?;
+            }
             "reinsert_bytes_per_s" => {
                 self.reinsert_bytes_per_s = read(text, start.reinsert_bytes_per_s, units::parse_bytes)?;
             }

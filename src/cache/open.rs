@@ -283,6 +283,7 @@ fn core(
         compaction: CompactionCounters::default(),
         allowance: Mutex::new(Allowance::new(
             settings.config.reinsert_percent,
+            settings.config.write_overhead_percent,
             settings.config.reinsert_bytes_per_s,
             plan.disk.as_ref().map_or(0, |disk| disk.log.segment_len_bytes.into()),
         )),

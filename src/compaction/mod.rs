@@ -21,7 +21,7 @@ use crate::format::record::{RecordHeader, RecordKind};
 use crate::histogram::Recorder;
 use crate::index::{Put, Table};
 use crate::log::{Log, Reservation, Segment};
-use crate::policy::{Allowance, Candidate, Pace};
+use crate::policy::{Allowance, Candidate, Flow, Pace};
 use crate::shard::{Shard, ShardCounters, Shards};
 use crate::sync::{Arc, Mutex};
 use std::cell::Cell;
@@ -155,7 +155,16 @@ impl Pass<'_, '_> {
     pub(crate) fn refresh(&self) {
         let (now_us, pace) = (self.ask)();
         self.pace.set(pace);
-        self.allowance.lock().refresh(self.log.counters.requested_bytes.get(), now_us);
+        let counters = &self.log.counters;
+        // In this order: what is written was accepted before.
+        let written_bytes = counters.written_bytes.get().saturating_sub(self.counters.reinserted_bytes.get());
+        let accepted_bytes = counters.accepted_bytes.get();
+        let flow = Flow {
+            appended_bytes: counters.requested_bytes.get(),
+            accepted_bytes,
+            overhead_bytes: written_bytes.saturating_sub(accepted_bytes),
+        };
+        self.allowance.lock().refresh(flow, now_us);
     }
 
     /// Appends a record again if it is worth that, and there is room for it. It is as long as is said, and records of its segment in the mean.

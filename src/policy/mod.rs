@@ -10,5 +10,5 @@ mod s3_fifo;
 
 pub(crate) use eviction::{Eviction, Head, MOVES_PER_INSERT_MAX, Occupancy, Origin, Placement, RingsView, Verdict};
 pub(crate) use quiet::{Advice, Load, Quiet};
-pub(crate) use reinsert::{Allowance, Candidate, Pace};
+pub(crate) use reinsert::{Allowance, Candidate, Flow, Pace};
 pub(crate) use s3_fifo::S3Fifo;

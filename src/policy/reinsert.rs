@@ -6,7 +6,9 @@
 //! How much is two token buckets. One fills by a *share* of what requests append, whatever the time: so appending again costs a known share of the
 //! bytes written, and single-threaded runs repeat. As it empties, more hits are asked for: of a record of mean length half a hit (so one) while it is
 //! full, eight at the end, in proportion between. A shorter record needs fewer, a longer one more: what the share buys is hits, and they cost bytes.
-//! (Hits per byte is the value of GreedyDual-Size with frequency: Cherkasova, 1998.) What memory holds may overdraw it. The other fills by a *rate* in bytes per second; it is hard, for whatever is appended again under load.
+//! (Hits per byte is the value of GreedyDual-Size with frequency: Cherkasova, 1998.) What memory holds may overdraw it. Where headers and footers
+//! weigh much, for short entries, the share gives way, so that all that is written beyond keys and values stays within an *overhead*; down to a
+//! tenth of itself, as hit ratio is what all this is for. The other fills by a *rate* in bytes per second; it is hard, for whatever is appended again under load.
 //!
 //! Knows: counts of bytes, times, hits. Does not know: records, clocks.
 //!
@@ -21,6 +23,11 @@ const HITS_WANTED_FULL: i64 = HITS_UNIT / 2;
 const HITS_WANTED_EMPTY: i64 = 8 * HITS_UNIT;
 /// A record counts as at most so many times the mean long, so that the longest can earn it too.
 const LEN_COUNTED_MAX: u64 = 4;
+
+/// The share is counted in parts of a byte.
+const BYTE: i64 = 10_000;
+/// Of what has flowed of late, so many segments' worth count.
+const WINDOW_SEGMENTS: u64 = 8;
 
 /// Whether requests are served meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +51,45 @@ pub(crate) struct Candidate {
     pub(crate) mean_len_bytes: u32,
 }
 
+/// What has flowed into the log, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Flow {
+    /// Records that requests appended.
+    pub(crate) appended_bytes: u64,
+    /// Keys and values among them.
+    pub(crate) accepted_bytes: u64,
+    /// What was written beside keys and values and what was appended again: headers, footers, lists.
+    pub(crate) overhead_bytes: u64,
+}
+
+impl Flow {
+    /// Goes on to a later state. Returns what came in between; a count that went back brings nothing.
+    fn advance_to(&mut self, later: Self) -> Self {
+        let step = |now: &mut u64, later: u64| {
+            let more = later.saturating_sub(*now);
+            *now += more;
+            more
+        };
+        Self {
+            appended_bytes: step(&mut self.appended_bytes, later.appended_bytes),
+            accepted_bytes: step(&mut self.accepted_bytes, later.accepted_bytes),
+            overhead_bytes: step(&mut self.overhead_bytes, later.overhead_bytes),
+        }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.appended_bytes += more.appended_bytes;
+        self.accepted_bytes += more.accepted_bytes;
+        self.overhead_bytes += more.overhead_bytes;
+    }
+
+    fn halve(&mut self) {
+        self.appended_bytes /= 2;
+        self.accepted_bytes /= 2;
+        self.overhead_bytes /= 2;
+    }
+}
+
 /// What a record took from the buckets, to be given back if it is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -56,10 +102,15 @@ pub(crate) struct Taken {
 #[derive(Debug, Clone)]
 pub(crate) struct Allowance {
     percent: u64,
-    /// In hundredths of a byte, so that nothing is lost to rounding.
+    overhead_percent: u64,
+    /// In parts of a byte, so that nothing is lost to rounding.
     share: i64,
     share_max: i64,
-    appended_bytes: u64,
+    /// What was there at the last look.
+    seen: Flow,
+    /// Sums of late: each counts half as much a window later.
+    late: Flow,
+    window_bytes: u64,
     bytes_per_s: u64,
     /// In millionths of a byte.
     rate: i128,
@@ -68,16 +119,20 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// Full buckets: `percent` of what is appended, up to two segments at a time; `bytes_per_s`, up to a tenth of a second or half a segment at a time.
-    pub(crate) fn new(percent: u32, bytes_per_s: u64, segment_len_bytes: u64) -> Self {
-        let share_max = i64::try_from(segment_len_bytes).unwrap_or(i64::MAX / 200) * 200;
+    /// Full buckets: `percent` of what is appended, up to two segments at a time, less where that would be above `overhead_percent` of keys and values
+    /// together with headers and the like; `bytes_per_s`, up to a tenth of a second or half a segment at a time.
+    pub(crate) fn new(percent: u32, overhead_percent: u32, bytes_per_s: u64, segment_len_bytes: u64) -> Self {
+        let share_max = i64::try_from(segment_len_bytes).unwrap_or(i64::MAX).saturating_mul(2 * BYTE);
         let burst = if bytes_per_s == 0 { 0 } else { (bytes_per_s / 10).max(segment_len_bytes / 2) };
         let rate_max = i128::from(burst) * 1_000_000;
         Self {
             percent: percent.into(),
+            overhead_percent: overhead_percent.into(),
             share: share_max,
             share_max,
-            appended_bytes: 0,
+            seen: Flow::default(),
+            late: Flow::default(),
+            window_bytes: segment_len_bytes.saturating_mul(WINDOW_SEGMENTS),
             bytes_per_s,
             rate: rate_max,
             rate_max,
@@ -85,16 +140,29 @@ impl Allowance {
         }
     }
 
-    /// Fills the buckets: requests have appended so many bytes since the start, and it is that late.
-    pub(crate) fn refresh(&mut self, appended_bytes: u64, now_us: u64) {
-        let more = appended_bytes.saturating_sub(self.appended_bytes);
-        self.appended_bytes += more;
-        let more = i64::try_from(more.saturating_mul(self.percent)).unwrap_or(i64::MAX);
+    /// Fills the buckets: so much has flowed since the start, and it is that late.
+    pub(crate) fn refresh(&mut self, flow: Flow, now_us: u64) {
+        let more = self.seen.advance_to(flow);
+        self.late.add(more);
+        while self.late.accepted_bytes > self.window_bytes {
+            self.late.halve();
+        }
+        let more = i64::try_from(more.appended_bytes.saturating_mul(self.share_of_late())).unwrap_or(i64::MAX);
         self.share = self.share.saturating_add(more).min(self.share_max);
         let last_us = *self.now_us.get_or_insert(now_us);
         let passed_us = now_us.saturating_sub(last_us);
         self.now_us = Some(now_us.max(last_us));
         self.rate = (self.rate + i128::from(passed_us) * i128::from(self.bytes_per_s)).min(self.rate_max);
+    }
+
+    /// The share that holds, in parts: what the others leave of the overhead, at least a tenth of what is set and at most that.
+    fn share_of_late(&self) -> u64 {
+        const PERCENT: u64 = BYTE as u64 / 100;
+        let Flow { accepted_bytes, overhead_bytes, .. } = self.late;
+        let taken = (u128::from(overhead_bytes) * BYTE as u128).checked_div(accepted_bytes.into()).unwrap_or(0);
+        let left = (self.overhead_percent * PERCENT).saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX));
+        let most = self.percent * PERCENT;
+        left.clamp(most / 10, most)
     }
 
     /// Whether a record should be appended again.
@@ -113,7 +181,7 @@ impl Allowance {
 
     /// Takes what a record needs; all of it or nothing.
     pub(crate) fn try_take(&mut self, is_held: bool, record_len: u64, pace: Pace) -> Option<Taken> {
-        let len = i64::try_from(record_len).unwrap_or(i64::MAX / 100).saturating_mul(100);
+        let len = i64::try_from(record_len).unwrap_or(i64::MAX).saturating_mul(BYTE);
         let rate_len = i128::from(record_len) * 1_000_000;
         let has_share = self.percent > 0 && (is_held || self.share >= len);
         let has_rate = pace == Pace::Free || self.rate >= rate_len;
@@ -151,6 +219,11 @@ mod tests {
         Candidate { is_held: false, popularity, len_bytes: 300, mean_len_bytes: 300 }
     }
 
+    /// So much was appended, nearly all of it keys and values.
+    fn appended(appended_bytes: u64) -> Flow {
+        Flow { appended_bytes, accepted_bytes: appended_bytes, overhead_bytes: 0 }
+    }
+
     fn held() -> Candidate {
         Candidate { is_held: true, ..hit(0) }
     }
@@ -158,30 +231,30 @@ mod tests {
     #[test]
     fn appending_again_for_hits_never_takes_more_than_its_share_of_what_is_appended() {
         for percent in [1, 20, 100] {
-            let mut allowance = Allowance::new(percent, u64::MAX >> 20, SEGMENT);
-            let (mut appended, mut taken) = (0, 0);
+            let mut allowance = Allowance::new(percent, 1000, u64::MAX >> 20, SEGMENT);
+            let (mut sum, mut taken) = (0, 0);
             for step in 0..20_000u64 {
-                appended += step * 7919 % 5000;
-                allowance.refresh(appended, 0);
+                sum += step * 7919 % 5000;
+                allowance.refresh(appended(sum), 0);
                 while allowance.is_worth(Candidate { len_bytes: 1, ..hit(7) })
                     && allowance.try_take(false, 333, Pace::Free).is_some()
                 {
                     taken += 333;
                 }
-                assert!(taken <= 2 * SEGMENT + appended * u64::from(percent) / 100, "{percent} % at step {step}");
+                assert!(taken <= 2 * SEGMENT + sum * u64::from(percent) / 100, "{percent} % at step {step}");
             }
-            assert!(taken + 333 >= 2 * SEGMENT + appended * u64::from(percent) / 100, "and no less: {taken}");
+            assert!(taken + 333 >= 2 * SEGMENT + sum * u64::from(percent) / 100, "and no less: {taken}");
         }
     }
 
     #[test]
     fn under_load_the_rate_is_hard_for_whatever_it_is() {
         let rate = 10_000_000;
-        let mut allowance = Allowance::new(100, rate, SEGMENT);
+        let mut allowance = Allowance::new(100, 1000, rate, SEGMENT);
         let (mut taken, mut now_us) = (0, 5_000);
         for step in 0..10_000u64 {
             now_us += step * 31 % 997;
-            allowance.refresh(step << 20, now_us);
+            allowance.refresh(appended(step << 20), now_us);
             while allowance.try_take(step % 2 == 0, 1000, Pace::UnderLoad).is_some() {
                 taken += 1000;
             }
@@ -192,13 +265,13 @@ mod tests {
         assert!(taken + 1000 > most, "and all of it is given: {taken} of {most}");
         assert!(allowance.try_take(true, 1000, Pace::Free).is_some(), "in a window it does not count");
         // A clock that goes back gives nothing.
-        allowance.refresh(0, 0);
+        allowance.refresh(appended(0), 0);
         assert!(allowance.try_take(true, 1000, Pace::UnderLoad).is_none());
     }
 
     #[test]
     fn the_emptier_the_share_the_more_hits_are_asked_for() {
-        let mut allowance = Allowance::new(20, 0, SEGMENT);
+        let mut allowance = Allowance::new(20, 1000, 0, SEGMENT);
         let least = |allowance: &Allowance| (0..=8).find(|&popularity| allowance.is_worth(hit(popularity)));
         assert_eq!(least(&allowance), Some(1), "nothing is kept that nobody asked for");
         for expected in [3, 5, 7] {
@@ -211,7 +284,7 @@ mod tests {
         assert!(allowance.is_worth(held()));
         // However much was overdrawn, two segments' worth pay for it.
         (0..100).for_each(|_| assert!(allowance.try_take(true, SEGMENT, Pace::Free).is_some()));
-        allowance.refresh(2 * SEGMENT * 5 + 5 * 100, 0);
+        allowance.refresh(appended(2 * SEGMENT * 5 + 5 * 100), 0);
         assert!(
             allowance.try_take(false, 100, Pace::Free).is_some()
                 && allowance.try_take(false, 100, Pace::Free).is_none()
@@ -219,8 +292,34 @@ mod tests {
     }
 
     #[test]
+    fn the_share_gives_way_to_headers_down_to_a_tenth_of_itself_and_comes_back() {
+        // Of keys and values, in percent: what headers take, and what is left for the share.
+        let cases = [(0, 20), (3, 20), (5, 20), (10, 15), (20, 5), (23, 2), (24, 2), (300, 2), (5, 20)];
+        let mut allowance = Allowance::new(20, 25, 0, SEGMENT);
+        let mut flow = Flow::default();
+        for (header_percent, expected) in cases {
+            let mut step = |taken: &mut u64| {
+                flow.accepted_bytes += 100_000;
+                flow.overhead_bytes += 1_000 * header_percent;
+                flow.appended_bytes += 100_000 + 1_000 * header_percent;
+                allowance.refresh(flow, 0);
+                while allowance.try_take(false, 100, Pace::Free).is_some() {
+                    *taken += 100;
+                }
+            };
+            // Until nothing of what was before counts any more.
+            (0..10_000).for_each(|_| step(&mut 0));
+            let mut taken = 0;
+            (0..10_000).for_each(|_| step(&mut taken));
+            let appended = 10_000 * (100_000 + 1_000 * header_percent);
+            let expected = appended * expected / 100;
+            assert!(taken.abs_diff(expected) < expected / 100, "{header_percent} %: {taken}, not {expected}");
+        }
+    }
+
+    #[test]
     fn shorter_records_need_fewer_hits_and_the_longest_not_more_than_four_times_the_mean() {
-        let mut allowance = Allowance::new(20, 0, SEGMENT);
+        let mut allowance = Allowance::new(20, 1000, 0, SEGMENT);
         let least = |allowance: &Allowance, len_bytes| {
             (0..=7).find(|&popularity| allowance.is_worth(Candidate { len_bytes, ..hit(popularity) }))
         };
@@ -234,7 +333,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_is_what_was_taken_and_no_more() {
-        let mut allowance = Allowance::new(20, 10_000_000, SEGMENT);
+        let mut allowance = Allowance::new(20, 1000, 10_000_000, SEGMENT);
         for is_held in [false, true] {
             for pace in [Pace::UnderLoad, Pace::Free] {
                 let before = allowance.clone();
@@ -256,11 +355,11 @@ mod tests {
 
     #[test]
     fn without_a_share_nothing_is_appended_again_and_without_a_rate_nothing_under_load() {
-        let mut none = Allowance::new(0, u64::MAX >> 20, SEGMENT);
-        none.refresh(1 << 40, 1 << 40);
+        let mut none = Allowance::new(0, 1000, u64::MAX >> 20, SEGMENT);
+        none.refresh(appended(1 << 40), 1 << 40);
         assert!(!none.is_worth(held()) && none.try_take(true, 1, Pace::Free).is_none());
-        let mut idle_only = Allowance::new(20, 0, SEGMENT);
-        idle_only.refresh(1 << 40, 1 << 40);
+        let mut idle_only = Allowance::new(20, 1000, 0, SEGMENT);
+        idle_only.refresh(appended(1 << 40), 1 << 40);
         assert!(
             idle_only.try_take(true, 1, Pace::UnderLoad).is_none() && idle_only.try_take(true, 1, Pace::Free).is_some()
         );
@@ -271,7 +370,7 @@ mod tests {
         // The most that a slot counts.
         let mut popularity = 7;
         let mut rounds = 0;
-        let allowance = Allowance::new(20, 0, SEGMENT);
+        let allowance = Allowance::new(20, 1000, 0, SEGMENT);
         while allowance.is_worth(hit(popularity)) {
             popularity = Allowance::kept(popularity);
             rounds += 1;

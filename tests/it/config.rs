@@ -39,6 +39,7 @@ fn random_config(rng: &mut Rng) -> Config {
     config.sample_one_in = rng.pick(&[0, 1, 256, 1 << 20, u32::MAX]);
     config.counters_page = rng.pick(&[true, false]);
     config.reinsert_percent = (rng.next() >> 32) as u32;
+    config.write_overhead_percent = (rng.next() >> 32) as u32;
     config.reinsert_bytes_per_s = length(rng);
     config.quiet_windows = rng.pick(&[QuietWindows::Detected, QuietWindows::Always, QuietWindows::Asked]);
     config
@@ -53,7 +54,7 @@ fn full_config() -> Config {
     config
 }
 
-const WORDS: [(&str, &str); 17] = [
+const WORDS: [(&str, &str); 18] = [
     ("memory_bytes", "8MiB"),
     ("disk_bytes", "100MB"),
     ("durability", "synced"),
@@ -69,6 +70,7 @@ const WORDS: [(&str, &str); 17] = [
     ("sample_one_in", "64"),
     ("counters_page", "false"),
     ("reinsert_percent", "35"),
+    ("write_overhead_percent", "40"),
     ("reinsert_bytes_per_s", "5MB"),
     ("quiet_windows", "always"),
 ];
@@ -221,6 +223,7 @@ fn builder_and_config_are_one() {
         .sample_one_in(64)
         .counters_page(false)
         .reinsert_percent(35)
+        .write_overhead_percent(40)
         .reinsert_bytes_per_s(5_000_000)
         .quiet_windows(QuietWindows::Always);
     assert_eq!(*builder.as_config(), full_config());
@@ -321,6 +324,7 @@ fn each_value_out_of_range_is_named_with_its_key_and_what_is_allowed() {
     // Those of which nothing is too small.
     let from_zero = [
         ("reinsert_percent", "100", "300", "300 is out of range: 0 to 100"),
+        ("write_overhead_percent", "1000", "1001", "1001 is out of range: 0 to 1000"),
         ("reinsert_bytes_per_s", "1TiB", "1099511627777", "1099511627777B is out of range: 0B to 1TiB"),
     ];
     for (key, most, above, message) in from_zero {
