@@ -283,7 +283,8 @@ class Format:
             self.identity_file, self.identity = s["identity_file"], s["identity"]
             self.front, self.header = s["segment_front"], s["segment_header"]
             self.batch, self.link_batch, self.link = s["batch_header"], s["link_batch"], s["link_body"]
-            self.record, self.flags = s["record"], s["record_flags"]
+            self.record, self.flags, self.expiry = s["record"], s["record_flags"], s["record_expiry"]
+            self.flags.at("expires")
             self.entry, self.place, self.tail = s["footer_entry"], s["footer_place"], s["footer_tail"]
             self.warm, self.warm_entry = s["warm_header"], s["warm_entry"]
             self.counters_file, self.counters_head = s["counters_file"], s["counters_head"]
@@ -303,6 +304,10 @@ class Format:
                 raise PageError(f"{structure.name} does not fit its region {where}")
         if self.batch.size + self.link.size != self.link_batch.size or self.link_batch.at("body") != self.batch.size:
             raise PageError("link_batch is not a batch header and a link body")
+
+    def record_size(self, flags):
+        """Bytes of a record's header with these flags."""
+        return self.record.size + (self.expiry.size if self.flags.decode_bits(flags)["expires"] else 0)
 
     def verdict(self, *, header, payload=False, named=False, synced, void=False):
         """The label for a record or batch header, from the table of 07-recovery.md."""
@@ -353,6 +358,26 @@ def verified(structure, seed, data, offset):
         word = bytes(raw[magic.offset : magic.offset + magic.size])
         need(word == magic.magic, "magic", magic.magic, word)
     return structure.decode(raw)
+
+
+def verified_record(fmt, seed, data, offset, end):
+    """A record's header; `expiry` is 0 where it has none. Of what is not verified yet, only the flag that tells its length is used."""
+    size = fmt.record.size
+    need(offset + size <= end, None, "a header within the batch", "its end")
+    raw = data[offset : offset + size]
+    need(len(raw) == size, None, f"{size} bytes", f"{len(raw)} bytes")
+    values, size = fmt.record.decode(raw), fmt.record_size(fmt.record.decode(raw)["flags"])
+    need(offset + size <= end, None, "a header with its expiry within the batch", "its end")
+    raw = data[offset : offset + size]
+    need(len(raw) == size, None, f"{size} bytes", f"{len(raw)} bytes")
+    found, expected = values["header_crc"], seeded(seed, offset, raw)
+    need(found == expected, "header_crc", f"{expected:#010x}", f"{found:#010x}")
+    if size == fmt.record.size:
+        return {**values, "expiry": 0}
+    expiry = fmt.expiry.decode(raw[fmt.record.size :])["expiry"]
+    need(values["kind"] not in (fmt.record_kind_tombstone, fmt.record_kind_clear), "flags", "no expiry but in a put", values["flags"])
+    need(expiry != 0, "expiry", "1 or more", 0)
+    return {**values, "expiry": expiry}
 
 
 def check_version(fmt, file, offset, structure, values):
@@ -667,14 +692,13 @@ class Segment:
         fmt = self.fmt
         record = {"offset": offset, "header_ok": False, "end": None, "key": None, "value": None}
         try:
-            need(offset + fmt.record.size <= min(body_end, limit), "header_crc", "a header within the batch", "its end")
-            values = verified(fmt.record, self.uid, self.data, offset)
+            values = verified_record(fmt, self.uid, self.data, offset, min(body_end, limit))
             self._check_record(values, offset, body_end)
         except Bad as bad:
             self.damages.add(self.file, offset, "record", Bad("header_crc", bad.expected, bad.found))
             return record
         record.update(values, header_ok=True, payload_ok=False)
-        start = offset + fmt.record.size
+        start = offset + fmt.record_size(values["flags"])
         end = start + values["key_len"] + values["value_len"]
         record["end"] = fmt.up(end)
         payload = self.data[start:end]
@@ -695,7 +719,7 @@ class Segment:
     def _check_record(self, values, offset, body_end):
         fmt = self.fmt
         need(values["kind"] in fmt.kinds, "kind", "a known kind", values["kind"])
-        end = fmt.up(offset + fmt.record.size + values["key_len"] + values["value_len"])
+        end = fmt.up(offset + fmt.record_size(values["flags"]) + values["key_len"] + values["value_len"])
         need(end <= body_end, "value_len", f"an end at or before {body_end}", end)
         if values["kind"] != fmt.record_kind_put:
             for field in ("key_len", "value_len", "payload_crc"):
@@ -1213,6 +1237,13 @@ def decode_example(fmt, structure, seed, offset, raw):
         for entry in entries:
             entry.update(fmt.place.decode_bits(entry["place"]))
         return flat({**tail, "entries": entries})
+    if structure.name == "record":
+        values = verified_record(fmt, seed, data, offset, len(data))
+        start = fmt.record_size(values["flags"])
+        payload = raw[start : start + values["key_len"] + values["value_len"]]
+        need(crc32(payload) == values["payload_crc"], "payload_crc", f"{crc32(payload):#x}", f"{values['payload_crc']:#x}")
+        need(len(raw) == fmt.up(start + len(payload)), "value_len", "the dump's length", len(raw))
+        return {**values, "key": payload[: values["key_len"]], "value": payload[values["key_len"] :]}
     values = verified(structure, seed, data, offset)
     if structure.name == "warm_header":
         listed, size = raw[structure.size :], fmt.warm_entry.size
@@ -1225,13 +1256,7 @@ def decode_example(fmt, structure, seed, offset, raw):
         size = structure.size + page["text_len"] + len(page["segments"]) * fmt.counters_segment.size
         need(len(raw) == size, None, f"{size} bytes", len(raw))
         return flat({**page, "text": json.loads(bytes.fromhex(page["text"]))})
-    if structure.name == "record":
-        payload = raw[structure.size : structure.size + values["key_len"] + values["value_len"]]
-        need(crc32(payload) == values["payload_crc"], "payload_crc", f"{crc32(payload):#x}", f"{values['payload_crc']:#x}")
-        need(len(raw) == fmt.up(structure.size + len(payload)), "value_len", "the dump's length", len(raw))
-        values.update(key=payload[: values["key_len"]], value=payload[values["key_len"] :])
-    else:
-        need(len(raw) == structure.size, None, f"{structure.size} bytes", len(raw))
+    need(len(raw) == structure.size, None, f"{structure.size} bytes", len(raw))
     return values
 
 

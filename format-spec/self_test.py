@@ -4,6 +4,7 @@ The encoder here takes offsets and sizes from the tables of the pages too, so it
 layout is proved by the worked examples and by the golden stores, which another program wrote.
 """
 
+import itertools
 import json
 import os
 import random
@@ -28,8 +29,9 @@ class Writer:
             self.put(file, fmt.identity_file.at(f"copy_{name}"), fmt.identity, bytes(16), values)
         self.files["identity"] = file
 
-    def put(self, file, offset, structure, seed, values):
-        raw = structure.encode(values)
+    def put(self, file, offset, structure, seed, values, behind=b""):
+        """`behind`: what stands behind the structure and is under its checksum too."""
+        raw = structure.encode(values) + behind
         raw[0:4] = seeded(seed, offset, raw).to_bytes(4, "little")
         if len(file) < offset + len(raw):
             file.extend(bytes(offset + len(raw) - len(file)))
@@ -105,21 +107,27 @@ class WriterSegment:
             self.w.put(self.file, offset + fmt.batch.size, fmt.link, self.uid, self.link)
 
     def batch(self, *events):
-        """Events: ("put", key, value[, expiry]) | ("tombstone", key) | ("clear",). The batch's offset."""
+        """Events: ("put", key, value) | ("tombstone", key) | ("clear",). The batch's offset.
+
+        Behind these up to three, an expiry, 0 too, gives any of them an expiry; None, or nothing, gives none.
+        """
         fmt, start = self.fmt, self.end
         at = start + fmt.batch.size
-        for kind, key, value, expiry in (e + (b"",) * (3 - len(e)) + (0,) if len(e) < 4 else e for e in events):
+        for kind, key, value, expiry in (e + (b"",) * (3 - len(e)) + (None,) * (len(e) < 4) for e in events):
+            flags = 0 if expiry is None else 1 << fmt.flags.at("expires")
+            behind = b"" if expiry is None else bytes(fmt.expiry.encode(dict(expiry=expiry)))
             key_hash = 0 if kind == "clear" else xxh3_64(key, self.w.SALT)
             payload = key + value if kind == "put" else b""
             values = dict(
-                payload_crc=crc32(payload), key_hash=key_hash, value_len=len(value), expiry=expiry,
+                payload_crc=crc32(payload), key_hash=key_hash, value_len=len(value), flags=flags,
                 key_len=len(key) if kind == "put" else 0, kind=getattr(fmt, f"record_kind_{kind}"),
             )
-            self.w.put(self.file, at, fmt.record, self.uid, values)
-            self.file[at + fmt.record.size : at + fmt.record.size + len(payload)] = payload
+            self.w.put(self.file, at, fmt.record, self.uid, values, behind)
+            body = at + fmt.record.size + len(behind)
+            self.file[body : body + len(payload)] = payload
             self.entries.append((key_hash, at, values["kind"]))
             self.offsets[self.seqno + len(self.offsets_of_batch(start))] = at
-            at = fmt.up(at + fmt.record.size + len(payload))
+            at = fmt.up(body + len(payload))
         values = dict(
             first_seqno=self.seqno, synced_through=self.synced, body_len=at - start - fmt.batch.size,
             record_count=len(events), clock_mark=2, kind=fmt.batch_kind_records,
@@ -279,6 +287,96 @@ class SelfTest:
         w.put(s2.file, s2.end, self.fmt.batch, s2.uid, values)
         self.same(self.read(w, 1059)["live"], {}, "clock far behind")
         self.same(len(self.read(w, 1060)["live"]), 2, "clock just not far enough behind")
+
+    # -- the expiry behind a record's header
+
+    # What must not get through: an expiry of 0, and any in what is no put.
+    NO_EXPIRY = [("put", b"b", b"9", 0), ("tombstone", b"b", b"", 50), ("clear", b"", b"", 50), ("clear", b"", b"", 0)]
+
+    def test_a_record_has_an_expiry_or_none_and_is_longer_by_it(self):
+        fmt, most = self.fmt, (1 << 32) - 1
+        for expiry in (None, 1, 3600, most):
+            for value in (b"", b"v", b"four", b"v" * 300):
+                w, _, s2 = self.store()
+                at = s2.batch(("put", b"c", value, expiry), ("put", b"d", b"4", 7)) + fmt.batch.size
+                for seal in (s2.sync, s2.seal):
+                    seal()
+                    result = self.read(w)
+                    self.same([d["structure"] for d in result["damages"]], [], "damages")
+                    first, second = [r for r in result["segments"][1]["records"] if r["offset"] >= at]
+                    flags = fmt.flags.decode_bits(first["flags"])
+                    self.same((first["expiry"], flags["expires"]), (expiry or 0, int(expiry is not None)), "record")
+                    self.same((first["header_ok"], first["payload_ok"], first["key_hash_ok"]), (True, True, True), "record")
+                    header = fmt.record.size + (fmt.expiry.size if expiry else 0)
+                    self.same(second["offset"], fmt.up(at + header + 1 + len(value)), "where the next starts")
+                    self.same([result["live"][k.hex()]["expiry"] for k in (b"a", b"c", b"d")], [0, expiry or 0, 7], "live")
+                    self.same(result["live"][b"c".hex()]["value_len"], len(value), "value_len")
+
+    def test_an_expiry_of_0_and_one_in_a_tombstone_or_a_clear_are_a_bad_header(self):
+        for event in self.NO_EXPIRY:
+            w, _, s2 = self.store()
+            s2.batch(("put", b"c", b"3"), event, ("put", b"d", b"4"))
+            bad = s2.offsets[s2.seqno - 2]
+            live = {b"a": b"2", b"b": b"1", b"c": b"3"}
+            log_end = {"segment": 2, "offset": bad}
+            self.expect(w, ["S-TRUST", "S-SCAN", "V-TORN"], live, [], log_end=log_end, next_seqno=5)
+            s2.sync()
+            result = self.expect(w, ["S-TRUST", "S-SCAN", "V-OLDER"], {}, ["record"], next_seqno=7)
+            self.same((result["damages"][0]["offset"], result["damages"][0]["field"]), (bad, "header_crc"), "damage")
+            self.same([r["header_ok"] for r in result["segments"][1]["records"]], [True, True, False], "headers")
+
+    def test_an_expiry_of_0_and_one_in_a_tombstone_are_found_in_a_sealed_segment_too(self):
+        for event in self.NO_EXPIRY[:2]:
+            w, _, s2 = self.store()
+            s2.batch(("put", b"c", b"3"), event, ("put", b"d", b"4"))
+            s2.seal()
+            self.expect(w, ["S-TRUST", "S-TRUST", "V-NAMED"], {b"a": b"2", b"c": b"3", b"d": b"4"}, ["record"], next_seqno=7)
+
+    def test_a_record_that_is_cut_inside_its_expiry_or_by_its_expiry_is_a_bad_header(self):
+        fmt = self.fmt
+        for key, synced in itertools.product((b"", b"12345"), (False, True)):
+            w, _, s2 = self.store()
+            start = s2.batch(("put", key, b"", 50))
+            at, s2.end = s2.offsets[4], s2.end - fmt.align
+            # The body lacks the record's last 8 bytes: its expiry, or the end of its key that would be inside if there were no expiry.
+            # The next batch stands there, and the checksum covers what stands there: nothing but the length is wrong.
+            values = fmt.batch.decode(s2.file[start : start + fmt.batch.size])
+            w.put(s2.file, start, fmt.batch, s2.uid, {**values, "body_len": s2.end - at})
+            s2.batch(("put", b"c", b"4"))
+            raw = s2.file[at : at + fmt.record.size + fmt.expiry.size]
+            w.put(s2.file, at, fmt.record, s2.uid, fmt.record.decode(raw), raw[fmt.record.size :])
+            if synced:
+                s2.sync()
+                self.expect(w, ["S-TRUST", "S-SCAN", "V-OLDER"], {b"c": b"4"}, ["record"], next_seqno=6)
+            else:
+                log_end = {"segment": 2, "offset": at}
+                live = {b"a": b"2", b"b": b"1"}
+                self.expect(w, ["S-TRUST", "S-SCAN", "V-TORN"], live, [], log_end=log_end, next_seqno=4)
+
+    def test_a_file_that_ends_inside_an_expiry_ends_the_log_before_the_record(self):
+        fmt = self.fmt
+        for left in range(fmt.record.size + fmt.expiry.size):
+            w, _, s2 = self.store()
+            s2.batch(("put", b"", b"", 50))
+            at = s2.offsets[4]
+            del s2.file[at + left :]
+            result = self.read(w)
+            self.same((result["log_end"], result["next_seqno"]), ({"segment": 2, "offset": at}, 4), f"{left} bytes of the header")
+
+    def test_each_flipped_bit_of_a_header_and_its_expiry_is_seen(self):
+        fmt = self.fmt
+        for expiry in (None, 1, 3600, (1 << 32) - 1):
+            w, _, s2 = self.store()
+            s2.batch(("put", b"c", b"a value", expiry))
+            s2.sync()
+            at, size = s2.offsets[4], fmt.record.size + (fmt.expiry.size if expiry else 0)
+            for bit in range(8 * at, 8 * (at + size)):
+                s2.file[bit // 8] ^= 1 << bit % 8
+                result = self.read(w)
+                self.same([v["label"] for v in result["verdicts"]], ["S-TRUST", "S-SCAN", "V-OLDER"], f"bit {bit - 8 * at}")
+                self.same((result["live"], result["damages"][0]["field"]), ({}, "header_crc"), f"bit {bit - 8 * at}")
+                s2.file[bit // 8] ^= 1 << bit % 8
+            self.same(len(self.read(w)["live"]), 3, "unflipped")
 
     # -- torn tails
 
@@ -491,7 +589,7 @@ class SelfTest:
 
     # -- the warm list
 
-    WARM = [(xxh3_64(b"a", Writer.SALT), 3, 0), (7, 0, 0), (xxh3_64(b"b", Writer.SALT), 255, 0), (704 << 32 | 1, 2, 1), (9, 9, 9)]
+    WARM = [(xxh3_64(b"a", Writer.SALT), 3, 0), (7, 0, 0), (xxh3_64(b"b", Writer.SALT), 255, 0), (752 << 32 | 1, 2, 1), (9, 9, 9)]
 
     def expect_warm(self, writer, verdict_offset, structures):
         """Whatever the list is like, the log says the same. `verdict_offset` None: it verifies."""
@@ -582,7 +680,7 @@ class SelfTest:
             w, _, _ = self.store()
             w.counters(*self.PAGES, **change)
             self.expect_counters(w, True, None)
-        lies = [dict(text_len=24), dict(text_len=1 << 16), dict(cell_count=(1 << 32) - 1)]
+        lies = [dict(text_len=28), dict(text_len=24), dict(text_len=1 << 16), dict(cell_count=(1 << 32) - 1)]
         for change in lies + [dict(state=3), dict(state=0), dict(sequence=9)]:
             w, _, _ = self.store()
             sequence, text, cells, _ = self.PAGES[1]
@@ -767,7 +865,7 @@ class SelfTest:
                 for _ in range(rng.randrange(1, 5)):
                     version += 1
                     key, what = b"key%d" % rng.randrange(4), rng.random()
-                    put = ("put", key, b"%d." % version * rng.choice((1, 1, 20, 60)))
+                    put = ("put", key, b"%d." % version * rng.choice((1, 1, 20, 60)), version if version % 3 == 0 else None)
                     batch.append(put if what < 0.7 else ("tombstone", key) if what < 0.97 else ("clear",))
                 active.batch(*batch)
                 events += batch

@@ -50,13 +50,13 @@ pub struct ForgedRecord {
     key_hash: u64,
     key_len: Option<u16>,
     value_len: Option<u32>,
-    expiry_s: u32,
+    expiry_s: Option<u32>,
     kind: u8,
     flags: u8,
     payload: Vec<u8>,
 }
 
-/// Lays pieces out from `start` on, each at a multiple of 16, as a segment with this uid would hold them.
+/// Lays pieces out from `start` on, each at a multiple of 8, as a segment with this uid would hold them.
 pub fn lay_out(uid: [u8; 16], start: usize, pieces: &[Piece]) -> Vec<u8> {
     let mut out = vec![0; start];
     let mut next_seqno = 1u64;
@@ -66,7 +66,7 @@ pub fn lay_out(uid: [u8; 16], start: usize, pieces: &[Piece]) -> Vec<u8> {
         let at = out.len();
         match piece {
             Piece::Raw(bytes) => out.extend_from_slice(bytes),
-            Piece::Zeros(count) => out.resize(at + usize::from(*count) * 16, 0),
+            Piece::Zeros(count) => out.resize(at + usize::from(*count) * 8, 0),
             Piece::Batch(batch) => {
                 close_batch(uid, &mut out, open.take(), &mut next_seqno);
                 open = Some((at, batch.clone()));
@@ -74,7 +74,7 @@ pub fn lay_out(uid: [u8; 16], start: usize, pieces: &[Piece]) -> Vec<u8> {
             }
             Piece::Record(record) => out.extend_from_slice(&record.encode(uid, at as u64)),
         }
-        out.resize(out.len().next_multiple_of(16), 0);
+        out.resize(out.len().next_multiple_of(8), 0);
     }
     close_batch(uid, &mut out, open, &mut next_seqno);
     out
@@ -101,15 +101,18 @@ impl ForgedRecord {
         let len = self.payload.len();
         let key_len = self.key_len.unwrap_or(len.min(4) as u16);
         let value_len = self.value_len.unwrap_or(len.saturating_sub(key_len.into()) as u32);
-        let mut out = vec![0; 32];
+        let mut out = vec![0; 24];
         let payload_crc = self.payload_crc.unwrap_or_else(|| crc32fast::hash(&self.payload));
         out[4..8].copy_from_slice(&payload_crc.to_le_bytes());
         out[8..16].copy_from_slice(&self.key_hash.to_le_bytes());
         out[16..20].copy_from_slice(&value_len.to_le_bytes());
-        out[20..24].copy_from_slice(&self.expiry_s.to_le_bytes());
-        out[24..26].copy_from_slice(&key_len.to_le_bytes());
-        out[26] = self.kind;
-        out[27] = self.flags;
+        out[20..22].copy_from_slice(&key_len.to_le_bytes());
+        out[22] = self.kind;
+        out[23] = self.flags & !2;
+        if let Some(expiry_s) = self.expiry_s {
+            out[23] |= 2;
+            out.extend_from_slice(&expiry_s.to_le_bytes());
+        }
         seal(uid, offset, &mut out);
         out.extend_from_slice(&self.payload);
         out

@@ -288,7 +288,7 @@ impl Cache {
         self.core().insert(key.as_ref(), value.as_ref(), options)
     }
 
-    /// Takes the value of a key away; tells whether it had one. Leaves a record of 32 bytes with the durability of the cache, whether it had one or
+    /// Takes the value of a key away; tells whether it had one. Leaves a record of 24 bytes with the durability of the cache, whether it had one or
     /// not, and waits like an [`insert`](Self::insert). O(1); where only the disk has the key, one read of it, for the answer.
     ///
     /// ```
@@ -303,7 +303,7 @@ impl Cache {
         self.core().remove(key.as_ref())
     }
 
-    /// Takes all values away, with one record of 32 bytes. Holds every shard's lock for as long as it takes to empty memory and indexes; segments
+    /// Takes all values away, with one record of 24 bytes. Holds every shard's lock for as long as it takes to empty memory and indexes; segments
     /// stay until their room is needed.
     ///
     /// ```

@@ -170,7 +170,7 @@ impl DiskPlan {
         self.index_bytes_per_shard as u64 * shard_count as u64 / INDEX_BYTES_PER_ENTRY_LEAST
     }
 
-    /// The most bytes of key and value that a record takes.
+    /// The most bytes of key and value that a record takes; four fewer with an expiry.
     pub(crate) fn entry_bytes_max(&self) -> u64 {
         (self.log.record_len_max() / RECORD_STEP * RECORD_STEP).saturating_sub(RecordHeader::LEN as u64)
     }

@@ -157,12 +157,14 @@ impl Pass<'_, '_> {
         self.pace.set(pace);
         let counters = &self.log.counters;
         // In this order: what is written was accepted before.
-        let written_bytes = counters.written_bytes.get().saturating_sub(self.counters.reinserted_bytes.get());
+        let again_bytes = self.counters.reinserted_bytes.get();
+        let written_bytes = counters.written_bytes.get().saturating_sub(again_bytes);
         let accepted_bytes = counters.accepted_bytes.get();
         let flow = Flow {
             appended_bytes: counters.requested_bytes.get(),
             accepted_bytes,
             overhead_bytes: written_bytes.saturating_sub(accepted_bytes),
+            again_bytes,
         };
         self.allowance.lock().refresh(flow, now_us);
     }

@@ -8,7 +8,6 @@
 use super::{Fate, Pass};
 use crate::format::record::RecordKind;
 use crate::log::Listed;
-use crate::policy::Candidate;
 
 /// Records that one step looks at, at most: some 100 microseconds.
 const STEP_COUNT: usize = 512;
@@ -53,12 +52,7 @@ impl Sweep {
         !log.latch.is_tripped()
             && log.is_budget_used_up()
             && log.sealed_after(self.done_number, AHEAD_SHARE).is_some()
-            && pass.allowance.lock().is_worth(Candidate {
-                is_held: false,
-                popularity: 2,
-                len_bytes: 1,
-                mean_len_bytes: 1,
-            })
+            && pass.allowance.lock().is_ample()
     }
 
     /// Takes a step.

@@ -3,7 +3,7 @@
 //! `format-spec/10-warm-list.md`.
 //!
 //! Knows: shards, the disk, the budget. Does not know: threads, the log. Written under a temporary name, synced, then renamed; so there is one list or
-//! the other. It is due when a part of memory has been replaced, and the more seldom the longer it is: so it stays below a thirtieth of what comes
+//! the other. It is due when a part of memory has been replaced, and the more seldom the longer it is: so it stays below a hundredth of what comes
 //! into memory. A failure ends it, not the disk tier.
 
 use crate::budget::{Budget, Charge};
@@ -137,7 +137,7 @@ fn inserted_bytes(shards: &Shards) -> u64 {
 /// A quarter of what memory holds, and at least so much that lists of this length stay a small part of it.
 fn interval_bytes(shards: &Shards, list_len: u64) -> u64 {
     let capacity_bytes: u64 = shards.iter().map(|(shard, _)| shard.read().memory.capacity_bytes()).sum();
-    (capacity_bytes / 4).max(32 * list_len)
+    (capacity_bytes / 4).max(128 * list_len)
 }
 
 /// Writes the file and gives it its name: at most so many entries of each shard, and so many of all. Returns the charge, cut to what the file takes,
@@ -392,7 +392,7 @@ mod tests {
             }
             let came_in = inserted_bytes(&shards) - before;
             let capacity_bytes = shards.read(0).memory.capacity_bytes();
-            let expected = (capacity_bytes / 4).max(32 * written);
+            let expected = (capacity_bytes / 4).max(128 * written);
             assert!((expected..expected + 100).contains(&came_in), "round {round}: {came_in}, expected {expected}");
             written = write(false);
             assert!(written > 0 && (round < 2 || written * 30 < came_in), "round {round}: {written} for {came_in}");

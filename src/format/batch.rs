@@ -4,6 +4,7 @@ use super::ALIGN_BYTES;
 use super::checksum::{self, Seed};
 use super::codec::{self, Builder, Fields};
 use super::decode_error::{DecodeError, Fault};
+use super::record::RecordHeader;
 
 const NAME: &str = "batch header";
 pub(crate) const MAGIC: [u8; 4] = *b"EBAT";
@@ -77,8 +78,8 @@ impl BatchHeader {
         if !u64::from(body_len).is_multiple_of(ALIGN_BYTES) {
             return field("body_len", body_len.into());
         }
-        // A record has 32 bytes at least, so the count is bounded by bytes that must be there.
-        let count_max = if kind == BatchKind::Link { 0 } else { body_len / 32 };
+        // A record has 24 bytes at least, so the count is bounded by bytes that must be there.
+        let count_max = if kind == BatchKind::Link { 0 } else { body_len / RecordHeader::LEN as u32 };
         if record_count > count_max || (kind == BatchKind::Records && record_count == 0 && body_len != 0) {
             return field("record_count", record_count.into());
         }
@@ -132,7 +133,7 @@ mod tests {
             ("first_seqno", BatchHeader { first_seqno: 0, synced_through: 0, ..good }),
             ("first_seqno", BatchHeader { first_seqno: u64::MAX, ..good }),
             ("synced_through", BatchHeader { synced_through: 10, ..good }),
-            ("body_len", BatchHeader { body_len: 65, ..good }),
+            ("body_len", BatchHeader { body_len: 68, ..good }),
             ("record_count", BatchHeader { record_count: 3, ..good }),
             ("record_count", BatchHeader { record_count: 0, ..good }),
             ("record_count", BatchHeader { kind: BatchKind::Link, ..good }),

@@ -38,7 +38,7 @@ impl Identity {
     pub fn encode(&self, copy: u8) -> [u8; Self::LEN] {
         let mut out = Builder::<{ Self::LEN }>::new();
         out.skip(4).put(&MAGIC).u32(self.format_version).u64(self.required_features).u64(self.optional_features);
-        out.put(&self.store_id).u64(self.hash_salt).u64(self.epoch_unix_s).u8(1).u8(1).u8(4).u8(copy);
+        out.put(&self.store_id).u64(self.hash_salt).u64(self.epoch_unix_s).u8(1).u8(1).u8(3).u8(copy);
         let mut bytes = out.finish();
         checksum::seal(Seed::NONE, COPY_OFFSETS[usize::from(copy & 1)], &mut bytes);
         bytes
@@ -61,7 +61,7 @@ impl Identity {
             epoch_unix_s: fields.u64(),
         };
         check_version(NAME, identity.format_version, identity.required_features)?;
-        for (field, expected) in [("hash_kind", 1), ("checksum_kind", 1), ("align_log2", 4)] {
+        for (field, expected) in [("hash_kind", 1), ("checksum_kind", 1), ("align_log2", 3)] {
             let found = fields.u8();
             if found != expected {
                 return Err(DecodeError::new(NAME, Fault::Field { field, found: found.into() }));

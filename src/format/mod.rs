@@ -24,7 +24,7 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Feature bits that this crate knows. A store or segment that requires another is refused.
 pub const KNOWN_FEATURES: u64 = 0;
 /// All structures and records begin at multiples of this many bytes.
-pub const ALIGN_BYTES: u64 = 16;
+pub const ALIGN_BYTES: u64 = 8;
 
 /// Rounds up to the alignment of the format.
 pub const fn align_up(len: u64) -> u64 {

@@ -1,17 +1,17 @@
 //! One index slot: a tag, a little popularity and a location in eight bytes.
 //!
 //! ```text
-//! 63        42 41      39 38             0
-//! [ tag: 22  | popularity | location: 39 ]
+//! 63        43 42      40 39             0
+//! [ tag: 21  | popularity | location: 40 ]
 //! ```
 //! Knows: the packing. Does not know: buckets, what a location means.
 //!
 //! Invariants
 //!  I-SLOT-1  All zero means empty. A used slot has neither tag 0 nor location 0.
 
-const TAG_BITS: u32 = 22;
+const TAG_BITS: u32 = 21;
 const POPULARITY_BITS: u32 = 3;
-const LOCATION_BITS: u32 = 39;
+const LOCATION_BITS: u32 = 40;
 const POPULARITY_SHIFT: u32 = LOCATION_BITS;
 const TAG_SHIFT: u32 = LOCATION_BITS + POPULARITY_BITS;
 
@@ -31,7 +31,7 @@ impl Slot {
     /// A used slot. Popularity beyond the largest is cut down to it.
     #[inline]
     pub(crate) fn new(tag: u32, popularity: u8, location: u64) -> Self {
-        assert!(location != 0 && location <= LOCATION_MAX, "a location of 1 to 2^39 - 1: I-SLOT-1, not {location}");
+        assert!(location != 0 && location <= LOCATION_MAX, "a location of 1 to 2^40 - 1: I-SLOT-1, not {location}");
         debug_assert!(tag != 0 && tag >> TAG_BITS == 0, "a tag as tag_of makes it, not {tag}");
         let popularity = popularity.min(POPULARITY_MAX);
         Self(u64::from(tag) << TAG_SHIFT | u64::from(popularity) << POPULARITY_SHIFT | location)

@@ -497,14 +497,15 @@ impl Log {
         if !fits(RecordHeader::LEN as u64) {
             return Copied::Lost;
         }
-        let mut raw = [0; RecordHeader::LEN];
-        tail.buffer.copy_out(at, &mut raw);
-        let Ok(header) = RecordHeader::decode(segment.seed(), offset.into(), &raw) else { return Copied::Lost };
+        let mut raw = [0; RecordHeader::LEN_MAX];
+        let raw = &mut raw[..RecordHeader::LEN_MAX.min((here.end - at) as usize)];
+        tail.buffer.copy_out(at, raw);
+        let Ok(header) = RecordHeader::decode(segment.seed(), offset.into(), raw) else { return Copied::Lost };
         if !fits(header.record_len()) {
             return Copied::Lost;
         }
         let mut payload = vec![0; header.payload_len() as usize];
-        tail.buffer.copy_out(at + RecordHeader::LEN as u64, &mut payload);
+        tail.buffer.copy_out(at + header.len() as u64, &mut payload);
         self.counters.buffer_reads.one();
         Copied::Record(header, payload)
     }

@@ -292,10 +292,11 @@ impl Walk<'_> {
             let offset = at as u32;
             let seed = self.header.seed();
             let room = body_end - at;
-            let header = RecordHeader::decode(seed, at, self.window.get(at, RecordHeader::LEN)?).and_then(|header| {
-                let fault = crate::format::Fault::Truncated { expected: header.record_len(), found: room };
-                if header.record_len() <= room { Ok(header) } else { Err(DecodeError::new("record header", fault)) }
-            });
+            let header =
+                RecordHeader::decode(seed, at, self.window.get(at, RecordHeader::LEN_MAX)?).and_then(|header| {
+                    let fault = crate::format::Fault::Truncated { expected: header.record_len(), found: room };
+                    if header.record_len() <= room { Ok(header) } else { Err(DecodeError::new("record header", fault)) }
+                });
             let header = match header {
                 Ok(header) => header,
                 Err(error) => {
@@ -323,7 +324,7 @@ impl Walk<'_> {
 
     fn payload(&mut self, at: u64, header: &RecordHeader) -> io::Result<Result<(), DecodeError>> {
         use crate::format::Fault;
-        let expected = self.window.crc(at + RecordHeader::LEN as u64, header.payload_len())?;
+        let expected = self.window.crc(at + header.len() as u64, header.payload_len())?;
         Ok(match expected {
             Some(crc) if crc == header.payload_crc => Ok(()),
             Some(crc) => {

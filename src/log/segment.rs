@@ -150,7 +150,7 @@ impl Segment {
                     // Another key's record; whether its payload is sound does not matter here.
                     return Found::OtherKey;
                 }
-                match header.payload(&bytes[RecordHeader::LEN..]) {
+                match header.payload(&bytes[header.len()..]) {
                     Ok((found, value)) if found == key => Found::Value(read(value), header),
                     Ok(_) => Found::OtherKey,
                     Err(_) => Found::Damaged,
@@ -176,7 +176,7 @@ impl Segment {
         if usize::from(header.key_len) != key.len() {
             return Found::OtherKey;
         }
-        let len = RecordHeader::LEN as u64 + header.payload_len();
+        let len = header.len() as u64 + header.payload_len();
         if u64::from(offset) + len > u64::from(limit) {
             return Found::Damaged;
         }
@@ -190,7 +190,7 @@ impl Segment {
                 _ => return Found::Damaged,
             }
         };
-        match header.payload(&bytes[RecordHeader::LEN..]) {
+        match header.payload(&bytes[header.len()..]) {
             Ok((found, value)) if found == key => Found::Value(read(value), header),
             Ok(_) => Found::OtherKey,
             Err(_) => Found::Damaged,
@@ -200,14 +200,15 @@ impl Segment {
     /// Copies out the record at `offset`, whatever its key, if it is sound: header, key and value.
     pub(crate) fn copy_record(&self, offset: u32) -> Option<(RecordHeader, Vec<u8>)> {
         let limit = self.watermark.get();
-        let mut raw = [0u8; RecordHeader::LEN];
-        self.copy(offset, &mut raw, limit)?;
-        let header = RecordHeader::decode(self.seed(), offset.into(), &raw).ok()?;
+        let mut raw = [0u8; RecordHeader::LEN_MAX];
+        let raw = &mut raw[..RecordHeader::LEN_MAX.min(limit.saturating_sub(offset) as usize)];
+        self.copy(offset, raw, limit)?;
+        let header = RecordHeader::decode(self.seed(), offset.into(), raw).ok()?;
         if u64::from(offset) + header.record_len() > u64::from(limit) {
             return None;
         }
         let mut payload = vec![0; usize::try_from(header.payload_len()).ok()?];
-        self.copy(offset + RecordHeader::LEN as u32, &mut payload, limit)?;
+        self.copy(offset + header.len() as u32, &mut payload, limit)?;
         header.payload(&payload).ok()?;
         Some((header, payload))
     }

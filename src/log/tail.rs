@@ -11,6 +11,7 @@
 
 use super::buffer::AppendBuffer;
 use super::segment::{End, Segment};
+use crate::format::ALIGN_BYTES;
 use crate::format::batch::{BatchHeader, BatchKind};
 use crate::format::footer::footer_len;
 use crate::format::record::RecordHeader;
@@ -246,8 +247,8 @@ impl Tail {
         self.buffer.append(&header.encode(self.active.seed(), offset.into()));
         self.buffer.append(payload[0]);
         self.buffer.append(payload[1]);
-        let padding = record_len - RecordHeader::LEN as u64 - header.payload_len();
-        self.buffer.append(&[0; 16][..padding as usize]);
+        let padding = record_len - header.len() as u64 - header.payload_len();
+        self.buffer.append(&[0; ALIGN_BYTES as usize][..padding as usize]);
         self.offset += record_len as u32;
         self.appended_bytes += record_len;
         self.entry_count += 1;

@@ -531,8 +531,9 @@ fn as_many_entries_are_held_as_was_said_and_the_largest_is_taken() {
             assert!(cache.insert(key.to_le_bytes(), &value).disk.is_stored());
         }
         let stats = cache.stats();
+        // More where the room for the warm list is not needed: one segment in sixty.
         let near = |held: u64, said: u64, what: &str| {
-            assert!(held * 100 >= said * 95 && held * 100 <= said * 105, "{entry_bytes} B {what}: {held}, said {said}");
+            assert!(held * 100 >= said * 95 && held * 100 <= said * 108, "{entry_bytes} B {what}: {held}, said {said}");
         };
         near(stats.memory.entries, split.memory.entry_count, "in memory");
         near(stats.disk.expect("a disk tier").entries, split.disk.entry_count, "on disk");

@@ -167,7 +167,11 @@ impl Fixture {
             match item {
                 Item::Batch { offset, .. } => found.extend([u64::from(offset), u64::from(offset) + 48]),
                 Item::Record { offset, header, .. } => {
-                    found.extend([offset.into(), u64::from(offset) + 32, u64::from(offset) + header.record_len()]);
+                    found.extend([
+                        offset.into(),
+                        u64::from(offset) + header.len() as u64,
+                        u64::from(offset) + header.record_len(),
+                    ]);
                 }
                 Item::Gap(_) => return ControlFlow::Break(()),
             }

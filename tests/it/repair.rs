@@ -57,7 +57,7 @@ fn damage_payload(disk: &SimDisk, number: u32, from_end: usize) {
     let (offset, header) = records[records.len() - 1 - from_end];
     let name = names::segment(number);
     let mut bytes = disk.read_file(&name);
-    bytes[offset + RecordHeader::LEN + header.payload_len() as usize / 2] ^= 1;
+    bytes[offset + header.len() + header.payload_len() as usize / 2] ^= 1;
     disk.write_file(&name, &bytes);
 }
 

@@ -372,7 +372,7 @@ fn lists_are_written_and_replaced_within_the_budget_also_where_it_is_nearly_full
         let mut rng = Rng::new(rest);
         for life in 0..4 {
             let cache = open(&setup, &disk, &clock, life + 1);
-            for _ in 0..2500 {
+            for _ in 0..3500 {
                 let key = if rng.below(2) == 0 { rng.below(200) } else { rng.below(5000) } as u32;
                 if cache.get(hot(key)).is_none() {
                     cache.insert(hot(key), value(&hot(key)));

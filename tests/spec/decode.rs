@@ -140,7 +140,7 @@ fn show_identity(identity: &Identity, file: &[u8]) -> Value {
         "checksum": u32_at(file, used), "format_version": identity.format_version,
         "required_features": identity.required_features, "optional_features": identity.optional_features,
         "store_id": hex(&identity.store_id), "hash_salt": identity.hash_salt, "epoch_unix_s": identity.epoch_unix_s,
-        "hash_kind": 1, "checksum_kind": 1, "align_log2": 4, "copy": usize::from(!a), "copies": {"a": a, "b": b},
+        "hash_kind": 1, "checksum_kind": 1, "align_log2": 3, "copy": usize::from(!a), "copies": {"a": a, "b": b},
     })
 }
 
@@ -275,7 +275,7 @@ impl<'a> Segment<'a> {
         let names_this = |link: &Link| link.predecessor_uid == header.uid;
         let successor = all.iter().find(|other| Some(other.number) == found.number.checked_add(1));
         let named = successor.and_then(|other| other.link).filter(names_this).map(|link| link.predecessor_end_offset);
-        let whole = header.len_bytes.min(bytes.len() as u32) / 16 * 16;
+        let whole = header.len_bytes.min(bytes.len() as u32) / 8 * 8;
         let limit = found.footer.map_or(whole.min(named.unwrap_or(u32::MAX)), |tail| tail.data_end_offset);
         let first_seqno = found.link.map(|link| link.predecessor_last_seqno + 1);
         let file = disk.open(&found.file, Access::Read).expect("the file is there");
@@ -300,7 +300,7 @@ impl<'a> Segment<'a> {
         if record.record_len() > bytes.len() as u64 {
             return None;
         }
-        let payload = record.payload(&bytes[RecordHeader::LEN..]).ok();
+        let payload = record.payload(&bytes[record.len()..]).ok();
         let is_of = |key: &[u8]| xxhash_rust::xxh3::xxh3_64_with_seed(key, identity.hash_salt) == record.key_hash;
         Some(Record { header: record, payload, key_hash_ok: payload.is_some_and(|(key, _)| is_of(key)) })
     }
@@ -420,7 +420,7 @@ impl<'a> Segment<'a> {
             "offset": offset, "seqno": seqno, "header_ok": true, "payload_ok": record.payload.is_some(),
             "header_crc": u32_at(self.bytes, offset as usize), "payload_crc": header.payload_crc,
             "key_hash": header.key_hash, "value_len": header.value_len, "expiry": header.expiry_s,
-            "key_len": header.key_len, "kind": header.kind.code(), "flags": u8::from(header.reinserted),
+            "key_len": header.key_len, "kind": header.kind.code(), "flags": u8::from(header.reinserted) | u8::from(header.expiry_s != 0) << 1,
         });
         if let (Some((key, value)), RecordKind::Put) = (record.payload, header.kind) {
             shown["key_hex"] = json!(hex(key));

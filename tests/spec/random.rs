@@ -105,7 +105,7 @@ fn damage(files: &mut Files, rng: &mut Rng) {
     }
     // Headers are few among many bytes of values: half of the damage goes to a place where one begins.
     let starts: Vec<u64> = (0..used.saturating_sub(8))
-        .step_by(16)
+        .step_by(8)
         .filter(|&at| {
             matches!(
                 &bytes[at as usize + 4..at as usize + 8],

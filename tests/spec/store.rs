@@ -166,7 +166,7 @@ pub(crate) fn counters(files: &Files, pages: &[CountersPage<'_>]) -> Vec<u8> {
     for (header, text, cells) in pages {
         let mut page = vec![0; PageHeader::LEN];
         page.extend_from_slice(text.as_bytes());
-        page.resize(page.len().next_multiple_of(16), b' ');
+        page.resize(page.len().next_multiple_of(8), b' ');
         let text_len = (page.len() - PageHeader::LEN) as u32;
         cells.iter().for_each(|cell| page.extend_from_slice(&cell.encode()));
         PageHeader { text_len, cell_count: cells.len() as u32, ..*header }.seal(store_id, &mut page);

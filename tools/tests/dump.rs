@@ -134,14 +134,14 @@ fn puts(bytes: &[u8], header: &SegmentHeader) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut at = DATA_START as usize;
     while at + RecordHeader::LEN <= bytes.len() {
-        match RecordHeader::decode(header.seed(), at as u64, &bytes[at..at + RecordHeader::LEN]) {
+        match RecordHeader::decode(header.seed(), at as u64, &bytes[at..]) {
             Ok(record) => {
                 if record.kind == RecordKind::Put {
                     found.push((at, at + record.record_len() as usize));
                 }
                 at += record.record_len() as usize;
             }
-            Err(_) => at += 16,
+            Err(_) => at += 8,
         }
     }
     found

@@ -128,7 +128,7 @@ fn search(
 ) -> io::Result<()> {
     let align = ALIGN_BYTES as u32;
     let mut at = from.max(DATA_START as u32).next_multiple_of(align);
-    let mut window = vec![0; WINDOW_LEN + RecordHeader::LEN];
+    let mut window = vec![0; WINDOW_LEN + RecordHeader::LEN_MAX];
     let mut payload = Vec::new();
     while at < until {
         let got = file.read_at(at.into(), &mut window)?;
@@ -136,8 +136,7 @@ fn search(
         let mut next = at + (here as u32).next_multiple_of(align).max(align);
         for start in (0..here).step_by(ALIGN_BYTES as usize) {
             let offset = at + start as u32;
-            let Some(raw) = window[..got].get(start..start + RecordHeader::LEN) else { break };
-            let Ok(header) = RecordHeader::decode(segment.seed(), offset.into(), raw) else { continue };
+            let Ok(header) = RecordHeader::decode(segment.seed(), offset.into(), &window[start..got]) else { continue };
             let is_intact = read_record(file, segment, offset, &mut payload)?.is_some();
             events.push(event_of(offset, &header, is_intact));
             if is_intact {
@@ -158,10 +157,10 @@ pub(super) fn read_record(
     offset: u32,
     payload: &mut Vec<u8>,
 ) -> io::Result<Option<RecordHeader>> {
-    let mut raw = [0; RecordHeader::LEN];
+    let mut raw = [0; RecordHeader::LEN_MAX];
     let got = file.read_at(offset.into(), &mut raw)?;
     let Ok(header) = RecordHeader::decode(segment.seed(), offset.into(), &raw[..got]) else { return Ok(None) };
-    let start = u64::from(offset) + RecordHeader::LEN as u64;
+    let start = u64::from(offset) + header.len() as u64;
     // No length is believed that the file does not have.
     if file.len()?.saturating_sub(start) < header.payload_len() {
         return Ok(None);

@@ -128,7 +128,7 @@ impl Damage {
 /// The length of a record whose header verifies.
 fn record_len(disk: &dyn Disk, segment: &SegmentSurvey, offset: u64) -> Option<u64> {
     let file = disk.open(&segment.file, Access::Read).ok()?;
-    let mut raw = [0; RecordHeader::LEN];
+    let mut raw = [0; RecordHeader::LEN_MAX];
     let got = file.read_at(offset, &mut raw).ok()?;
     RecordHeader::decode(segment.header?.seed(), offset, &raw[..got]).ok().map(|header| header.record_len())
 }

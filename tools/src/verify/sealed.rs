@@ -99,7 +99,7 @@ fn check_record(
             return Ok(None);
         }
     };
-    let payload_at = offset + RecordHeader::LEN as u64;
+    let payload_at = offset + header.len() as u64;
     if let Err(error) = header.payload(window.get(payload_at, header.payload_len())?) {
         damage.push(Damage::of(
             name,
@@ -122,7 +122,7 @@ fn check_record(
 /// The header of a record, with its length held against the segment's.
 fn decode_header(window: &mut Window, seed: Seed, offset: u64) -> io::Result<Result<RecordHeader, DecodeError>> {
     let room = window.limit.saturating_sub(offset);
-    let bytes = window.get(offset, RecordHeader::LEN as u64)?;
+    let bytes = window.get(offset, RecordHeader::LEN_MAX as u64)?;
     Ok(RecordHeader::decode(seed, offset, bytes).and_then(|header| {
         let fault = Fault::Truncated { expected: header.record_len(), found: room };
         let error = DecodeError { structure: "record header", fault };
