@@ -123,22 +123,19 @@ impl Quiet {
 #[cfg(all(test, not(emberlog_loom)))]
 mod tests {
     use super::*;
+    use crate::random::splitmix64;
 
     /// How long a step takes, and how long nothing is looked at while none may begin.
     const STEP_US: u64 = 300;
     const PAUSE_US: u64 = 1_000;
     const SAMPLE_US: u64 = 250_000;
 
-    /// Numbers that look random (splitmix64; Steele, Lea and Flood, OOPSLA 2014).
+    /// Numbers that look random.
     struct Draws(u64);
 
     impl Draws {
         fn next_f64(&mut self) -> f64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+            (splitmix64(&mut self.0) >> 11) as f64 / (1u64 << 53) as f64
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the tests here share: seeds, values that tell where they are from, and this binary as a child process.
 
+pub(crate) use crate::rng::Rng;
 use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -18,35 +19,12 @@ pub(crate) fn seed() -> u64 {
     env_or("EMBERLOG_SEED", 1)
 }
 
-/// Numbers that look random and are the same for the same seed.
-#[derive(Debug, Clone)]
-pub(crate) struct Numbers(u64);
-
-impl Numbers {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5851_f42d_4c95_7f2d)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-}
-
 /// The value of a key in a version: both, then bytes that follow from them, `len` in all (at least 16).
 pub(crate) fn value_of(key: u64, version: u64, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len);
     bytes.extend(key.to_le_bytes());
     bytes.extend(version.to_le_bytes());
-    let mut numbers = Numbers::new(key.rotate_left(32) ^ version ^ len as u64);
+    let mut numbers = Rng::new(key.rotate_left(32) ^ version ^ len as u64);
     while bytes.len() < len {
         let left = len - bytes.len();
         bytes.extend(&numbers.next().to_le_bytes()[..left.min(8)]);

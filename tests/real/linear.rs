@@ -9,7 +9,7 @@
 //! - Several writers per key: every operation is recorded with the times around it, and the history is checked afterwards.
 
 use crate::gate::{GateDisk, Passes};
-use crate::help::{self, Numbers};
+use crate::help::{self, Rng};
 use emberlog::{Builder, Cache, Durability, QuietWindows, ReadMode, Stats, WhenBehind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ fn key_bytes(key: u64) -> [u8; 8] {
     key.to_be_bytes()
 }
 
-fn some_len(numbers: &mut Numbers) -> usize {
+fn some_len(numbers: &mut Rng) -> usize {
     match numbers.below(20) {
         0 => 4_000 + numbers.below(4_000) as usize,
         // More than memory takes: such a value is on disk only.
@@ -56,7 +56,7 @@ fn some_len(numbers: &mut Numbers) -> usize {
 }
 
 /// Inserts and reads other keys, so that the watched ones are pushed out of both tiers.
-fn fill(cache: &Cache, numbers: &mut Numbers) {
+fn fill(cache: &Cache, numbers: &mut Rng) {
     let key = 1_000_000 + numbers.below(FILLERS);
     if numbers.below(2) == 0 {
         cache.insert(key_bytes(key), help::value_of(key, 1, 16 + numbers.below(1_500) as usize));
@@ -66,7 +66,7 @@ fn fill(cache: &Cache, numbers: &mut Numbers) {
 }
 
 /// Reads a key in one of the three ways.
-fn read(cache: &Cache, key: u64, numbers: &mut Numbers) -> Option<u64> {
+fn read(cache: &Cache, key: u64, numbers: &mut Rng) -> Option<u64> {
     match numbers.below(4) {
         0 => cache.peek(key_bytes(key)).map(|value| help::version_of(key, &value)),
         1 => cache.read(key_bytes(key), |value| help::version_of(key, value)),
@@ -148,8 +148,8 @@ fn one_writer_per_key(
     let going = || !stop.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
         // A panic anywhere ends all threads, so that the test ends.
-        let worker = |number: u64, body: &dyn Fn(&mut Numbers)| {
-            let mut numbers = Numbers::new(seed ^ number << 32);
+        let worker = |number: u64, body: &dyn Fn(&mut Rng)| {
+            let mut numbers = Rng::new(seed ^ number << 32);
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 while going() {
                     body(&mut numbers);
@@ -355,7 +355,7 @@ fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread
         let threads: Vec<_> = (0..thread_count)
             .map(|thread| {
                 scope.spawn(move || {
-                    let mut numbers = Numbers::new(seed ^ thread << 40);
+                    let mut numbers = Rng::new(seed ^ thread << 40);
                     let mut events = Vec::new();
                     for step in 0u64.. {
                         if step % 64 == 0 && is_over(cache, end) {

@@ -3,7 +3,7 @@
 //! Anonymous memory is measured in a child of its own for each case, as growth since just before `open`, while threads fill the cache to the brim and
 //! go on. Storage is measured from outside, from allocated blocks, by a thread that looks all the time.
 
-use crate::help::{self, Numbers};
+use crate::help::{self, Rng};
 use emberlog::{Builder, Cache, Stats};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -38,14 +38,14 @@ fn work(
     cache: &Cache,
     seed: u64,
     key_count: u64,
-    len: impl Fn(&mut Numbers) -> usize + Sync,
+    len: impl Fn(&mut Rng) -> usize + Sync,
     enough: impl Fn() -> bool + Sync,
 ) {
     std::thread::scope(|scope| {
         for thread in 0..2u64 {
             let (len, enough) = (&len, &enough);
             scope.spawn(move || {
-                let mut numbers = Numbers::new(seed ^ thread << 32);
+                let mut numbers = Rng::new(seed ^ thread << 32);
                 let mut buffer = help::value_of(thread, 1, 80_000);
                 for step in 0u64.. {
                     if step % 256 == 0 && enough() {
@@ -193,7 +193,7 @@ fn stay_within(disk_bytes: u64, segment_len_bytes: u64, root: &Path, ms: u64) {
             let settings = settings.disk_bytes(disk_bytes).segment_len_bytes(segment_len_bytes);
             let cache = settings.open(&path).unwrap();
             let end = Instant::now() + Duration::from_millis(ms);
-            let len = |numbers: &mut Numbers| {
+            let len = |numbers: &mut Rng| {
                 let most = [100, 1_000, 40_000][numbers.below(3) as usize];
                 16 + numbers.below(most) as usize
             };

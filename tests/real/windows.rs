@@ -1,7 +1,7 @@
 //! What maintenance appends again beside threads that load the cache.
 
 use crate::gate::{GateDisk, Passes};
-use crate::help::{self, Numbers};
+use crate::help::{self, Rng};
 use emberlog::{Builder, Cache, MaintenanceBudget, QuietWindows, Stats, WindowEnd};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ fn load(cache: &Cache, requests: u64) {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             scope.spawn(move || {
-                let mut numbers = Numbers::new(seed ^ thread << 32);
+                let mut numbers = Rng::new(seed ^ thread << 32);
                 for _ in 0..requests {
                     let key = numbers.below(900);
                     match cache.get(key.to_le_bytes()) {
