@@ -90,10 +90,11 @@ fn counts(cache: &Cache) -> [(u64, &'static str); 7] {
     ]
 }
 
-/// Whether it is time to stop: late enough, and enough happened. A busy machine gets more time.
-fn is_over(cache: &Cache, end: Instant) -> bool {
+/// Whether it is time to stop: late enough, and enough happened and was seen. A busy machine gets more time.
+fn is_over(cache: &Cache, end: Instant, is_enough_seen: impl FnOnce() -> bool) -> bool {
     let now = Instant::now();
-    now > end && (now > end + Duration::from_secs(20) || counts(cache).iter().all(|(count, _)| *count > 10))
+    let has_happened = || counts(cache).iter().all(|(count, _)| *count > 10);
+    now > end && (now > end + Duration::from_secs(20) || (is_enough_seen() && has_happened()))
 }
 
 fn assert_that_much_happened(cache: &Cache, what: &str) {
@@ -213,7 +214,7 @@ fn one_writer_per_key(
                     cache.invalidate_all();
                     watched.iter().zip(before).for_each(|(state, number)| state.raise(number + 1));
                 }
-                if is_over(cache, end) {
+                if is_over(cache, end, || true) {
                     stop.store(true, Ordering::Relaxed);
                 }
             });
@@ -342,6 +343,9 @@ fn the_check_of_histories_finds_what_it_looks_for() {
     }
 }
 
+/// Values that are read in a history, at least.
+const FOUND_COUNT_MIN: u64 = 1_000;
+
 fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread_count: u64, what: &str) {
     let seed = help::seed();
     let directory = directory();
@@ -350,6 +354,9 @@ fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread
     let cache = settings.open_on(disk).unwrap();
     let (clock, cache) = (&AtomicU64::new(1), &cache);
     let now = move || clock.fetch_add(1, Ordering::SeqCst);
+    // Values read.
+    let found = &AtomicU64::new(0);
+    let is_enough = move || found.load(Ordering::Relaxed) > FOUND_COUNT_MIN;
     let end = Instant::now() + duration();
     let mut events: Vec<Event> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..thread_count)
@@ -358,7 +365,7 @@ fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread
                     let mut numbers = Rng::new(seed ^ thread << 40);
                     let mut events = Vec::new();
                     for step in 0u64.. {
-                        if step % 64 == 0 && is_over(cache, end) {
+                        if step % 64 == 0 && is_over(cache, end, is_enough) {
                             break;
                         }
                         let key = numbers.below(key_count);
@@ -373,7 +380,11 @@ fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread
                                 cache.insert(key_bytes(key), help::value_of(key, version, some_len(&mut numbers)));
                                 What::Wrote(Some(version))
                             }
-                            _ => What::Read(read(cache, key, &mut numbers)),
+                            _ => {
+                                let seen = read(cache, key, &mut numbers);
+                                found.fetch_add(seen.is_some().into(), Ordering::Relaxed);
+                                What::Read(seen)
+                            }
                         };
                         events.push(Event { key, start, end: now(), what });
                         for _ in 0..numbers.below(8) {
@@ -388,8 +399,7 @@ fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread
     });
     assert_that_much_happened(cache, what);
     cache.validate();
-    let found = events.iter().filter(|event| matches!(event.what, What::Read(Some(_)))).count();
-    assert!(found > 1_000, "{what}: {found} values read of {} events show nothing", events.len());
+    assert!(is_enough(), "{what}: {found:?} values read of {} events show nothing", events.len());
     events.sort_by_key(|event| event.key);
     for events in events.chunk_by(|one, other| one.key == other.key) {
         if let Some((event, why)) = first_violation(events) {
