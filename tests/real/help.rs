@@ -1,6 +1,7 @@
-//! What the tests here share: seeds, values that tell where they are from, and this binary as a child process.
+//! What the tests here share: seeds, settings, values that tell where they are from, and this binary as a child process.
 
 pub(crate) use crate::rng::Rng;
+use emberlog::{Builder, Cache};
 use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -17,6 +18,27 @@ pub(crate) fn env_or(name: &str, default: u64) -> u64 {
 /// The seed of this run.
 pub(crate) fn seed() -> u64 {
     env_or("EMBERLOG_SEED", 1)
+}
+
+/// Settings of a store so small that both tiers evict all the time.
+pub(crate) fn settings() -> Builder {
+    Cache::builder()
+        .memory_bytes(900 << 10)
+        .append_buffer_bytes(64 << 10)
+        .disk_bytes(1 << 20)
+        .segment_len_bytes(64 << 10)
+        .disk_index_bytes(8 << 10)
+        .shards(2)
+}
+
+/// A directory where syncs cost nothing, if there is such a place: for tests that are not about them.
+pub(crate) fn fast_directory() -> tempfile::TempDir {
+    let fast = std::path::Path::new("/dev/shm");
+    if fast.is_dir() { tempfile::tempdir_in(fast).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+pub(crate) fn key_bytes(key: u64) -> [u8; 8] {
+    key.to_be_bytes()
 }
 
 /// The value of a key in a version: both, then bytes that follow from them, `len` in all (at least 16).

@@ -7,7 +7,7 @@
 //! What survives of a thread's operations must be a prefix of them: for each thread there is one step such that every key shows its state at that
 //! step, or nothing (evicted). With `Written` and `Synced` that step is the last one reported, or the one behind it.
 
-use crate::help::{self, Rng};
+use crate::help::{self, Rng, key_bytes};
 use emberlog::{Builder, Cache, Durability};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -57,10 +57,6 @@ impl Op {
     fn bytes(&self) -> u64 {
         32 + self.len.map_or(0, |len| len as u64 + 8)
     }
-}
-
-fn key_bytes(key: u64) -> [u8; 8] {
-    key.to_be_bytes()
 }
 
 fn settings(durability: Durability) -> Builder {
@@ -299,9 +295,8 @@ fn kill_again_and_again(name: &str, kills: u64) -> Seen {
     let seed = help::seed();
     let durability = durability_of(name);
     // A kill needs no medium: where syncs cost nothing, there is more between two kills. The others stay on the file system of the machine.
-    let fast = Path::new("/dev/shm");
     let directory = match durability {
-        Durability::Buffered if fast.is_dir() => tempfile::tempdir_in(fast).unwrap(),
+        Durability::Buffered => help::fast_directory(),
         _ => tempfile::tempdir().unwrap(),
     };
     let path = directory.path().join("store");

@@ -9,7 +9,7 @@
 //! - Several writers per key: every operation is recorded with the times around it, and the history is checked afterwards.
 
 use crate::gate::{GateDisk, Passes};
-use crate::help::{self, Rng};
+use crate::help::{self, Rng, key_bytes, settings};
 use emberlog::{Builder, Cache, Durability, QuietWindows, ReadMode, Stats, WhenBehind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,29 +21,9 @@ fn duration() -> Duration {
     Duration::from_millis(help::env_or("EMBERLOG_LINEAR_MS", 2_000))
 }
 
-fn settings() -> Builder {
-    Cache::builder()
-        .memory_bytes(900 << 10)
-        .append_buffer_bytes(64 << 10)
-        .disk_bytes(1 << 20)
-        .segment_len_bytes(64 << 10)
-        .disk_index_bytes(8 << 10)
-        .shards(2)
-}
-
 /// Reads by calls that can be slowed, so that what happens between finding a record and promoting it has time to go wrong.
 fn slow_reads() -> Builder {
     settings().read_mode(ReadMode::Pread)
-}
-
-/// Syncs are not what this is about.
-fn directory() -> tempfile::TempDir {
-    let fast = std::path::Path::new("/dev/shm");
-    if fast.is_dir() { tempfile::tempdir_in(fast).unwrap() } else { tempfile::tempdir().unwrap() }
-}
-
-fn key_bytes(key: u64) -> [u8; 8] {
-    key.to_be_bytes()
 }
 
 fn some_len(numbers: &mut Rng) -> usize {
@@ -139,7 +119,7 @@ fn one_writer_per_key(
     what: &str,
 ) -> Stats {
     let seed = help::seed();
-    let directory = directory();
+    let directory = help::fast_directory();
     let (disk, gates) = GateDisk::new(&directory.path().join("store"));
     gates.reads.set(reads);
     let cache = settings.open_on(disk).unwrap();
@@ -348,7 +328,7 @@ const FOUND_COUNT_MIN: u64 = 1_000;
 
 fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread_count: u64, what: &str) {
     let seed = help::seed();
-    let directory = directory();
+    let directory = help::fast_directory();
     let (disk, gates) = GateDisk::new(&directory.path().join("store"));
     gates.reads.set(reads);
     let cache = settings.open_on(disk).unwrap();

@@ -4,9 +4,9 @@
 //! an invalidation of everything. From then on no request that begins may be answered with a smaller number, whoever loaded it and however long
 //! that took. The floor also rises with what anybody was answered.
 
-use crate::help::{self, Rng};
+use crate::help::{self, Rng, key_bytes, settings};
 use bytes::Bytes;
-use emberlog::{Builder, Cache, Durability, EntryOptions};
+use emberlog::{Cache, Durability, EntryOptions};
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,20 +14,6 @@ use std::time::{Duration, Instant};
 
 const KEY_COUNT: u64 = 6;
 const LOADER_COUNT: u64 = 5;
-
-fn settings() -> Builder {
-    Cache::builder()
-        .memory_bytes(900 << 10)
-        .append_buffer_bytes(64 << 10)
-        .disk_bytes(1 << 20)
-        .segment_len_bytes(64 << 10)
-        .disk_index_bytes(8 << 10)
-        .shards(2)
-}
-
-fn key_bytes(key: u64) -> [u8; 8] {
-    key.to_be_bytes()
-}
 
 fn some_len(numbers: &mut Rng) -> usize {
     match numbers.below(8) {

@@ -237,8 +237,7 @@ fn nothing_is_retired_while_the_disk_has_room() {
 
 fn fill_a_third(seed: u64) {
     // Many short segments, so that the log moves on while maintenance still looks at the one before.
-    let fast = Path::new("/dev/shm");
-    let directory = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() }.unwrap();
+    let directory = help::fast_directory();
     let settings = Cache::builder().memory_bytes(4 << 20).shards(1).expected_entry_bytes(500);
     let settings = settings.disk_bytes(96 << 20).segment_len_bytes(64 << 10).random_seed(seed);
     let cache = settings.open(directory.path().join("store")).unwrap();

@@ -9,19 +9,11 @@ const SEGMENT: u64 = 64 << 10;
 const THREADS: u64 = 4;
 
 fn settings() -> Builder {
-    Cache::builder()
-        .memory_bytes(900 << 10)
-        .append_buffer_bytes(64 << 10)
-        .disk_bytes(1 << 20)
-        .segment_len_bytes(SEGMENT)
-        .disk_index_bytes(32 << 10)
-        .reinsert_percent(100)
-        .shards(2)
+    help::settings().segment_len_bytes(SEGMENT).disk_index_bytes(32 << 10).reinsert_percent(100)
 }
 
 fn disk() -> (tempfile::TempDir, std::sync::Arc<GateDisk>, crate::gate::Opener) {
-    let fast = std::path::Path::new("/dev/shm");
-    let directory = if fast.is_dir() { tempfile::tempdir_in(fast).unwrap() } else { tempfile::tempdir().unwrap() };
+    let directory = help::fast_directory();
     let (disk, gates) = GateDisk::new(&directory.path().join("store"));
     (directory, disk, gates)
 }
