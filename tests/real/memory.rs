@@ -6,6 +6,7 @@
 use crate::help::{self, Rng};
 use emberlog::{Builder, Cache, Stats};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -69,6 +70,9 @@ fn settings(value_len: u64) -> Builder {
     Cache::builder().memory_bytes(24 << 20).disk_bytes(48 << 20).expected_entry_bytes(value_len + 8)
 }
 
+/// What a child tells that stayed within its budget.
+const WITHIN: &[u8] = b"within";
+
 #[test]
 #[ignore = "the child of the tests below; does nothing without them"]
 fn child() {
@@ -106,6 +110,7 @@ fn child() {
         most <= limit + SLACK_BYTES,
         "{job}: the process grew by {most} bytes; {limit} were allowed, and {SLACK_BYTES}"
     );
+    help::tell(WITHIN);
 }
 
 /// Runs the cases of one kind, each in a fresh process.
@@ -121,9 +126,13 @@ fn grow(with_disk: bool) {
         let directory = tempfile::tempdir().unwrap();
         let path = if with_disk { directory.path().join("store").display().to_string() } else { String::new() };
         let job = format!("{value_len} {bytes} {path}");
-        let (mut child, _reader) = help::start_child("memory::child", &job);
+        let (mut child, mut reader) = help::start_child("memory::child", &job);
         let status = child.wait().unwrap();
         assert!(status.success(), "values of {value_len} bytes, disk: {with_disk}: {status}; the reason is above");
+        // A child that finds no test of that name succeeds too.
+        let mut told = Vec::new();
+        reader.read_to_end(&mut told).unwrap();
+        assert_eq!(told, WITHIN, "the child measured");
     }
 }
 
