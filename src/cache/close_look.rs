@@ -5,7 +5,8 @@
 //!
 //! Knows: clocks, histograms. Does not know: where values are found. Nothing is decided here.
 
-use super::core::{Candidate, Core};
+use super::core::Core;
+use super::read::Candidate;
 use crate::counters::Counter;
 use crate::histogram::Recorder;
 use crate::observe::Temperature;

@@ -3,8 +3,9 @@
 //! The protocol, its invariants and its models are in `shard/flights.rs`; here it meets the tiers and the caller's types. The closure runs in its
 //! caller's thread, while no lock and no pin is held.
 
-use super::core::{Core, Touch};
+use super::core::Core;
 use super::outcome::EntryOptions;
+use super::read::Touch;
 use crate::hash::key_hash;
 use crate::shard::flights::{self, Entered, Lead};
 use crate::shard::{Loaded, Shards};

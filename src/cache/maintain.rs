@@ -3,8 +3,9 @@
 //! Threads: the writer hands the append buffer to the kernel; maintenance seals, prepares the spare and retires. Neither waits for the other: where the
 //! writer sees callers wait for a segment, it makes one itself (D15).
 
-use super::core::{Core, MARK_LEN};
+use super::core::Core;
 use super::outcome::{Maintained, MaintenanceBudget};
+use super::room::MARK_LEN;
 use crate::compaction::{Keep, Pass, Swept, point_to};
 use crate::error::{Error, ErrorKind};
 use crate::format::record::RecordHeader;

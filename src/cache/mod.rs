@@ -12,17 +12,21 @@ mod open;
 mod outcome;
 mod plan;
 mod publish;
+mod read;
+mod room;
 mod snapshot;
 #[cfg(all(test, not(emberlog_loom)))]
 mod tests;
 mod windows;
+mod write;
 
 pub use builder::{Builder, Durability, Maintenance, QuietWindows, ReadMode, WhenBehind};
 pub use config::Config;
 pub use explain::{Alternative, DiskSplit, Explanation, MemorySplit, Split, Turnover};
 pub use outcome::{EntryOptions, InsertOutcome, Maintained, MaintenanceBudget, Refusal, TierOutcome};
 
-use self::core::{Core, Touch};
+use self::core::Core;
+use self::read::Touch;
 use crate::error::Error;
 use crate::observe::Stats;
 use crate::sync::plain::Arc;

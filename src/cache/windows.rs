@@ -203,7 +203,7 @@ impl Core {
                 (swept.more, wait)
             }
             // Without anything to do there is nothing to wait for.
-            Advice::Pause if self.with_sweep(log, |sweep, pass| sweep.is_due(pass)) => (false, Some(PAUSE)),
+            Advice::Pause if self.with_sweep(log, |sweep, pass| sweep.due(pass).is_some()) => (false, Some(PAUSE)),
             Advice::Pause | Advice::Busy => (false, wait),
         }
     }

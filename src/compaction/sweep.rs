@@ -7,7 +7,8 @@
 
 use super::{Fate, Pass};
 use crate::format::record::RecordKind;
-use crate::log::Listed;
+use crate::log::{Listed, Segment};
+use crate::sync::Arc;
 
 /// Records that one step looks at, at most: some 100 microseconds.
 const STEP_COUNT: usize = 512;
@@ -44,24 +45,22 @@ impl Swept {
 }
 
 impl Sweep {
-    /// Whether there is something to go through: segments will have to go, and one of those that go next was not looked at.
-    pub(crate) fn is_due(&self, pass: &Pass<'_, '_>) -> bool {
+    /// What there is to go through: segments will have to go, and this one of those that go next was not looked at.
+    pub(crate) fn due(&self, pass: &Pass<'_, '_>) -> Option<Arc<Segment>> {
         let log = pass.log;
         pass.refresh();
+        if log.latch.is_tripped() || !log.is_budget_used_up() {
+            return None;
+        }
+        let segment = log.sealed_after(self.done_number, AHEAD_SHARE)?;
         // With a low allowance only the best would be kept: look when there is more.
-        !log.latch.is_tripped()
-            && log.is_budget_used_up()
-            && log.sealed_after(self.done_number, AHEAD_SHARE).is_some()
-            && pass.allowance.lock().is_ample()
+        pass.allowance.lock().is_ample().then_some(segment)
     }
 
     /// Takes a step.
     pub(crate) fn step(&mut self, pass: &Pass<'_, '_>) -> Swept {
         let mut swept = Swept::default();
-        if !self.is_due(pass) {
-            return swept;
-        }
-        let Some(segment) = pass.log.sealed_after(self.done_number, AHEAD_SHARE) else { return swept };
+        let Some(segment) = self.due(pass) else { return swept };
         let number = segment.header.number;
         let from = self.within.filter(|(within, _)| *within == number).map_or(0, |(_, count)| count);
         // A footer that cannot be read is for the retirement to deal with.

@@ -136,7 +136,7 @@ impl RecordHeader {
 
     /// Encodes the header for its offset.
     pub fn encode(&self, seed: Seed, offset: u64) -> EncodedHeader {
-        let flags = u8::from(self.reinserted) * REINSERTED | u8::from(self.expiry_s != 0) * EXPIRES;
+        let flags = (u8::from(self.reinserted) * REINSERTED) | (u8::from(self.expiry_s != 0) * EXPIRES);
         let mut out = Builder::<{ Self::LEN_MAX }>::new();
         out.skip(4).u32(self.payload_crc).u64(self.key_hash).u32(self.value_len).u16(self.key_len);
         out.u8(self.kind.code()).u8(flags).u32(self.expiry_s);

@@ -123,22 +123,19 @@ impl Quiet {
 #[cfg(all(test, not(emberlog_loom)))]
 mod tests {
     use super::*;
+    use crate::random::splitmix64;
 
     /// How long a step takes, and how long nothing is looked at while none may begin.
     const STEP_US: u64 = 300;
     const PAUSE_US: u64 = 1_000;
     const SAMPLE_US: u64 = 250_000;
 
-    /// Numbers that look random (splitmix64; Steele, Lea and Flood, OOPSLA 2014).
+    /// Numbers that look random.
     struct Draws(u64);
 
     impl Draws {
         fn next_f64(&mut self) -> f64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+            (splitmix64(&mut self.0) >> 11) as f64 / (1u64 << 53) as f64
         }
     }
 
@@ -419,21 +416,43 @@ mod tests {
         }
     }
 
+    /// A load looked at once a second.
+    struct Steady {
+        quiet: Quiet,
+        at: Load,
+    }
+
+    impl Steady {
+        fn new() -> Self {
+            Self { quiet: Quiet::default(), at: Load { now_us: 0, operations: 0 } }
+        }
+
+        /// Goes on for so long at a rate. Whether a window is open then.
+        fn goes_on(&mut self, seconds: u64, per_s: u64) -> bool {
+            let mut advice = Advice::Busy;
+            for _ in 0..seconds {
+                self.at = Load { now_us: self.at.now_us + 1_000_000, operations: self.at.operations + per_s };
+                advice = self.quiet.observe(self.at);
+            }
+            advice != Advice::Busy
+        }
+    }
+
     #[test]
     fn a_level_that_fell_for_good_becomes_the_new_level() {
-        let mut quiet = Quiet::default();
-        let mut at = Load { now_us: 0, operations: 0 };
-        let mut hours = |quiet: &mut Quiet, count: u64, per_s: u64| {
-            let mut advice = Advice::Busy;
-            for _ in 0..count * 3600 {
-                at = Load { now_us: at.now_us + 1_000_000, operations: at.operations + per_s };
-                advice = quiet.observe(at);
-            }
-            advice
-        };
-        assert_eq!(hours(&mut quiet, 24, 10_000), Advice::Busy);
-        assert_ne!(hours(&mut quiet, 1, 1_000), Advice::Busy, "a tenth is quiet at first");
-        assert_eq!(hours(&mut quiet, 48, 1_000), Advice::Busy, "but not for days");
+        let mut load = Steady::new();
+        assert!(!load.goes_on(24 * 3600, 10_000));
+        assert!(load.goes_on(3600, 1_000), "a tenth is quiet at first");
+        assert!(!load.goes_on(48 * 3600, 1_000), "but not for days");
+    }
+
+    #[test]
+    fn a_window_opens_at_fifteen_percent_of_the_level_and_closes_beyond_thirty() {
+        let mut load = Steady::new();
+        assert!(!load.goes_on(2 * 3600, 10_000));
+        assert!(!load.goes_on(60, 1_550) && load.goes_on(60, 1_450));
+        assert!(load.goes_on(60, 2_900) && !load.goes_on(60, 3_100));
+        assert!(!load.goes_on(60, 1_550), "what was no reason to open is none to open again");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //!           stays due for ever, and whoever takes it sees that the cache is closed. Writes that race on the read side may lose a tick.
 
 use crate::counters::Counter;
+use crate::random::mix;
 use crate::sync::{Ordering, PlainAtomicU64};
 
 /// See the [module](self).
@@ -53,12 +54,10 @@ impl Pace {
         let now = hits.get();
         let drawn = self.drawn.load(Ordering::Relaxed).wrapping_add(noise | 1);
         self.drawn.store(drawn, Ordering::Relaxed);
-        let mixed = (drawn ^ (drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let span = one_in.saturating_mul(2).saturating_sub(1);
         let ahead = match one_in {
             0 => u64::MAX,
-            _ => u64::from(crate::hash::reduce((mixed >> 32) as u32, span)) + 1,
+            _ => u64::from(crate::hash::reduce((mix(drawn) >> 32) as u32, span)) + 1,
         };
         self.due_at.store(now.saturating_add(ahead), Ordering::Relaxed);
     }

@@ -19,6 +19,8 @@ mod model;
 mod oracle;
 mod regressions;
 mod repair;
+#[path = "../shared/rng.rs"]
+mod rng;
 mod support;
 mod truncate;
 mod warm;

@@ -1,5 +1,6 @@
 //! What the tests share: random numbers, settings, replay of one case.
 
+pub(crate) use crate::rng::Rng;
 use emberlog::{Builder, Cache, Durability, ManualClock, ReadMode};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,28 +10,7 @@ pub(crate) const START_UNIX_MS: u64 = 1_700_000_000_000;
 pub(crate) const KIB: u64 = 1024;
 pub(crate) const SEGMENT_LEN_BYTES: u64 = 64 * KIB;
 
-/// Random numbers that their seed decides (splitmix64).
-#[derive(Debug, Clone)]
-pub(crate) struct Rng(u64);
-
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }

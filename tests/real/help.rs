@@ -1,5 +1,7 @@
-//! What the tests here share: seeds, values that tell where they are from, and this binary as a child process.
+//! What the tests here share: seeds, settings, values that tell where they are from, and this binary as a child process.
 
+pub(crate) use crate::rng::Rng;
+use emberlog::{Builder, Cache};
 use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -18,27 +20,25 @@ pub(crate) fn seed() -> u64 {
     env_or("EMBERLOG_SEED", 1)
 }
 
-/// Numbers that look random and are the same for the same seed.
-#[derive(Debug, Clone)]
-pub(crate) struct Numbers(u64);
+/// Settings of a store so small that both tiers evict all the time.
+pub(crate) fn settings() -> Builder {
+    Cache::builder()
+        .memory_bytes(900 << 10)
+        .append_buffer_bytes(64 << 10)
+        .disk_bytes(1 << 20)
+        .segment_len_bytes(64 << 10)
+        .disk_index_bytes(8 << 10)
+        .shards(2)
+}
 
-impl Numbers {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x5851_f42d_4c95_7f2d)
-    }
+/// A directory where syncs cost nothing, if there is such a place: for tests that are not about them.
+pub(crate) fn fast_directory() -> tempfile::TempDir {
+    let fast = std::path::Path::new("/dev/shm");
+    if fast.is_dir() { tempfile::tempdir_in(fast).unwrap() } else { tempfile::tempdir().unwrap() }
+}
 
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
+pub(crate) fn key_bytes(key: u64) -> [u8; 8] {
+    key.to_be_bytes()
 }
 
 /// The value of a key in a version: both, then bytes that follow from them, `len` in all (at least 16).
@@ -46,7 +46,7 @@ pub(crate) fn value_of(key: u64, version: u64, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len);
     bytes.extend(key.to_le_bytes());
     bytes.extend(version.to_le_bytes());
-    let mut numbers = Numbers::new(key.rotate_left(32) ^ version ^ len as u64);
+    let mut numbers = Rng::new(key.rotate_left(32) ^ version ^ len as u64);
     while bytes.len() < len {
         let left = len - bytes.len();
         bytes.extend(&numbers.next().to_le_bytes()[..left.min(8)]);

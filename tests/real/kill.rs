@@ -7,7 +7,7 @@
 //! What survives of a thread's operations must be a prefix of them: for each thread there is one step such that every key shows its state at that
 //! step, or nothing (evicted). With `Written` and `Synced` that step is the last one reported, or the one behind it.
 
-use crate::help::{self, Numbers};
+use crate::help::{self, Rng, key_bytes};
 use emberlog::{Builder, Cache, Durability};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -37,7 +37,7 @@ struct Op {
 
 impl Op {
     fn of(seed: u64, round: u64, thread: u64, step: u64) -> Self {
-        let mut numbers = Numbers::new(seed ^ round.rotate_left(48) ^ thread.rotate_left(40) ^ step);
+        let mut numbers = Rng::new(seed ^ round.rotate_left(48) ^ thread.rotate_left(40) ^ step);
         // A third of the keys takes most of the operations, so that overwrites come both soon and late.
         let range = if numbers.below(3) == 0 { KEYS_PER_THREAD } else { KEYS_PER_THREAD / 3 };
         let key = thread * KEYS_PER_THREAD + numbers.below(range);
@@ -57,10 +57,6 @@ impl Op {
     fn bytes(&self) -> u64 {
         32 + self.len.map_or(0, |len| len as u64 + 8)
     }
-}
-
-fn key_bytes(key: u64) -> [u8; 8] {
-    key.to_be_bytes()
 }
 
 fn settings(durability: Durability) -> Builder {
@@ -299,14 +295,13 @@ fn kill_again_and_again(name: &str, kills: u64) -> Seen {
     let seed = help::seed();
     let durability = durability_of(name);
     // A kill needs no medium: where syncs cost nothing, there is more between two kills. The others stay on the file system of the machine.
-    let fast = Path::new("/dev/shm");
     let directory = match durability {
-        Durability::Buffered if fast.is_dir() => tempfile::tempdir_in(fast).unwrap(),
+        Durability::Buffered => help::fast_directory(),
         _ => tempfile::tempdir().unwrap(),
     };
     let path = directory.path().join("store");
     let mut oracles: Vec<Oracle> = (0..THREADS).map(|thread| Oracle::new(seed, thread, durability)).collect();
-    let mut numbers = Numbers::new(seed);
+    let mut numbers = Rng::new(seed);
     let mut seen = Seen::default();
     for round in 1..=kills {
         let from_first_operation = numbers.below(4) != 0;

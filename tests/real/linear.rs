@@ -9,7 +9,7 @@
 //! - Several writers per key: every operation is recorded with the times around it, and the history is checked afterwards.
 
 use crate::gate::{GateDisk, Passes};
-use crate::help::{self, Numbers};
+use crate::help::{self, Rng, key_bytes, settings};
 use emberlog::{Builder, Cache, Durability, QuietWindows, ReadMode, Stats, WhenBehind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,32 +21,12 @@ fn duration() -> Duration {
     Duration::from_millis(help::env_or("EMBERLOG_LINEAR_MS", 2_000))
 }
 
-fn settings() -> Builder {
-    Cache::builder()
-        .memory_bytes(900 << 10)
-        .append_buffer_bytes(64 << 10)
-        .disk_bytes(1 << 20)
-        .segment_len_bytes(64 << 10)
-        .disk_index_bytes(8 << 10)
-        .shards(2)
-}
-
 /// Reads by calls that can be slowed, so that what happens between finding a record and promoting it has time to go wrong.
 fn slow_reads() -> Builder {
     settings().read_mode(ReadMode::Pread)
 }
 
-/// Syncs are not what this is about.
-fn directory() -> tempfile::TempDir {
-    let fast = std::path::Path::new("/dev/shm");
-    if fast.is_dir() { tempfile::tempdir_in(fast).unwrap() } else { tempfile::tempdir().unwrap() }
-}
-
-fn key_bytes(key: u64) -> [u8; 8] {
-    key.to_be_bytes()
-}
-
-fn some_len(numbers: &mut Numbers) -> usize {
+fn some_len(numbers: &mut Rng) -> usize {
     match numbers.below(20) {
         0 => 4_000 + numbers.below(4_000) as usize,
         // More than memory takes: such a value is on disk only.
@@ -56,7 +36,7 @@ fn some_len(numbers: &mut Numbers) -> usize {
 }
 
 /// Inserts and reads other keys, so that the watched ones are pushed out of both tiers.
-fn fill(cache: &Cache, numbers: &mut Numbers) {
+fn fill(cache: &Cache, numbers: &mut Rng) {
     let key = 1_000_000 + numbers.below(FILLERS);
     if numbers.below(2) == 0 {
         cache.insert(key_bytes(key), help::value_of(key, 1, 16 + numbers.below(1_500) as usize));
@@ -66,7 +46,7 @@ fn fill(cache: &Cache, numbers: &mut Numbers) {
 }
 
 /// Reads a key in one of the three ways.
-fn read(cache: &Cache, key: u64, numbers: &mut Numbers) -> Option<u64> {
+fn read(cache: &Cache, key: u64, numbers: &mut Rng) -> Option<u64> {
     match numbers.below(4) {
         0 => cache.peek(key_bytes(key)).map(|value| help::version_of(key, &value)),
         1 => cache.read(key_bytes(key), |value| help::version_of(key, value)),
@@ -90,10 +70,11 @@ fn counts(cache: &Cache) -> [(u64, &'static str); 7] {
     ]
 }
 
-/// Whether it is time to stop: late enough, and enough happened. A busy machine gets more time.
-fn is_over(cache: &Cache, end: Instant) -> bool {
+/// Whether it is time to stop: late enough, and enough happened and was seen. A busy machine gets more time.
+fn is_over(cache: &Cache, end: Instant, is_enough_seen: impl FnOnce() -> bool) -> bool {
     let now = Instant::now();
-    now > end && (now > end + Duration::from_secs(20) || counts(cache).iter().all(|(count, _)| *count > 10))
+    let has_happened = || counts(cache).iter().all(|(count, _)| *count > 10);
+    now > end && (now > end + Duration::from_secs(20) || (is_enough_seen() && has_happened()))
 }
 
 fn assert_that_much_happened(cache: &Cache, what: &str) {
@@ -138,7 +119,7 @@ fn one_writer_per_key(
     what: &str,
 ) -> Stats {
     let seed = help::seed();
-    let directory = directory();
+    let directory = help::fast_directory();
     let (disk, gates) = GateDisk::new(&directory.path().join("store"));
     gates.reads.set(reads);
     let cache = settings.open_on(disk).unwrap();
@@ -148,8 +129,8 @@ fn one_writer_per_key(
     let going = || !stop.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
         // A panic anywhere ends all threads, so that the test ends.
-        let worker = |number: u64, body: &dyn Fn(&mut Numbers)| {
-            let mut numbers = Numbers::new(seed ^ number << 32);
+        let worker = |number: u64, body: &dyn Fn(&mut Rng)| {
+            let mut numbers = Rng::new(seed ^ number << 32);
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 while going() {
                     body(&mut numbers);
@@ -213,7 +194,7 @@ fn one_writer_per_key(
                     cache.invalidate_all();
                     watched.iter().zip(before).for_each(|(state, number)| state.raise(number + 1));
                 }
-                if is_over(cache, end) {
+                if is_over(cache, end, || true) {
                     stop.store(true, Ordering::Relaxed);
                 }
             });
@@ -342,23 +323,29 @@ fn the_check_of_histories_finds_what_it_looks_for() {
     }
 }
 
+/// Values that are read in a history, at least.
+const FOUND_COUNT_MIN: u64 = 1_000;
+
 fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread_count: u64, what: &str) {
     let seed = help::seed();
-    let directory = directory();
+    let directory = help::fast_directory();
     let (disk, gates) = GateDisk::new(&directory.path().join("store"));
     gates.reads.set(reads);
     let cache = settings.open_on(disk).unwrap();
     let (clock, cache) = (&AtomicU64::new(1), &cache);
     let now = move || clock.fetch_add(1, Ordering::SeqCst);
+    // Values read.
+    let found = &AtomicU64::new(0);
+    let is_enough = move || found.load(Ordering::Relaxed) > FOUND_COUNT_MIN;
     let end = Instant::now() + duration();
     let mut events: Vec<Event> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..thread_count)
             .map(|thread| {
                 scope.spawn(move || {
-                    let mut numbers = Numbers::new(seed ^ thread << 40);
+                    let mut numbers = Rng::new(seed ^ thread << 40);
                     let mut events = Vec::new();
                     for step in 0u64.. {
-                        if step % 64 == 0 && is_over(cache, end) {
+                        if step % 64 == 0 && is_over(cache, end, is_enough) {
                             break;
                         }
                         let key = numbers.below(key_count);
@@ -373,7 +360,11 @@ fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread
                                 cache.insert(key_bytes(key), help::value_of(key, version, some_len(&mut numbers)));
                                 What::Wrote(Some(version))
                             }
-                            _ => What::Read(read(cache, key, &mut numbers)),
+                            _ => {
+                                let seen = read(cache, key, &mut numbers);
+                                found.fetch_add(seen.is_some().into(), Ordering::Relaxed);
+                                What::Read(seen)
+                            }
                         };
                         events.push(Event { key, start, end: now(), what });
                         for _ in 0..numbers.below(8) {
@@ -388,8 +379,7 @@ fn many_writers_per_key(settings: Builder, reads: Passes, key_count: u64, thread
     });
     assert_that_much_happened(cache, what);
     cache.validate();
-    let found = events.iter().filter(|event| matches!(event.what, What::Read(Some(_)))).count();
-    assert!(found > 1_000, "{what}: {found} values read of {} events show nothing", events.len());
+    assert!(is_enough(), "{what}: {found:?} values read of {} events show nothing", events.len());
     events.sort_by_key(|event| event.key);
     for events in events.chunk_by(|one, other| one.key == other.key) {
         if let Some((event, why)) = first_violation(events) {

@@ -4,9 +4,9 @@
 //! an invalidation of everything. From then on no request that begins may be answered with a smaller number, whoever loaded it and however long
 //! that took. The floor also rises with what anybody was answered.
 
-use crate::help::{self, Numbers};
+use crate::help::{self, Rng, key_bytes, settings};
 use bytes::Bytes;
-use emberlog::{Builder, Cache, Durability, EntryOptions};
+use emberlog::{Cache, Durability, EntryOptions};
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,21 +15,7 @@ use std::time::{Duration, Instant};
 const KEY_COUNT: u64 = 6;
 const LOADER_COUNT: u64 = 5;
 
-fn settings() -> Builder {
-    Cache::builder()
-        .memory_bytes(900 << 10)
-        .append_buffer_bytes(64 << 10)
-        .disk_bytes(1 << 20)
-        .segment_len_bytes(64 << 10)
-        .disk_index_bytes(8 << 10)
-        .shards(2)
-}
-
-fn key_bytes(key: u64) -> [u8; 8] {
-    key.to_be_bytes()
-}
-
-fn some_len(numbers: &mut Numbers) -> usize {
+fn some_len(numbers: &mut Rng) -> usize {
     match numbers.below(8) {
         // More than memory takes: such a value is on disk only, if there is one.
         0 => 30_000 + numbers.below(10_000) as usize,
@@ -51,7 +37,7 @@ enum Fate {
     Panic,
 }
 
-fn ask(cache: &Cache, key: u64, source: &Source, numbers: &mut Numbers) -> Option<u64> {
+fn ask(cache: &Cache, key: u64, source: &Source, numbers: &mut Rng) -> Option<u64> {
     let (rounds, len) = (numbers.below(30), some_len(numbers));
     let fate = match numbers.below(16) {
         0 => Fate::Panic,
@@ -98,8 +84,8 @@ fn no_request_is_answered_from_before_a_mutation_that_had_ended(cache: &Cache, w
     let end = Instant::now() + Duration::from_millis(help::env_or("EMBERLOG_LINEAR_MS", 2_000));
     std::thread::scope(|scope| {
         // A panic anywhere ends all threads, so that the test ends.
-        let worker = |number: u64, body: &dyn Fn(&mut Numbers)| {
-            let mut numbers = Numbers::new(seed ^ number << 32);
+        let worker = |number: u64, body: &dyn Fn(&mut Rng)| {
+            let mut numbers = Rng::new(seed ^ number << 32);
             let done = catch_unwind(AssertUnwindSafe(|| {
                 while !stop.load(Ordering::Relaxed) {
                     body(&mut numbers);

@@ -20,4 +20,6 @@ mod kill;
 mod linear;
 mod load;
 mod memory;
+#[path = "../shared/rng.rs"]
+mod rng;
 mod windows;

@@ -3,9 +3,10 @@
 //! Anonymous memory is measured in a child of its own for each case, as growth since just before `open`, while threads fill the cache to the brim and
 //! go on. Storage is measured from outside, from allocated blocks, by a thread that looks all the time.
 
-use crate::help::{self, Numbers};
+use crate::help::{self, Rng};
 use emberlog::{Builder, Cache, Stats};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -38,14 +39,14 @@ fn work(
     cache: &Cache,
     seed: u64,
     key_count: u64,
-    len: impl Fn(&mut Numbers) -> usize + Sync,
+    len: impl Fn(&mut Rng) -> usize + Sync,
     enough: impl Fn() -> bool + Sync,
 ) {
     std::thread::scope(|scope| {
         for thread in 0..2u64 {
             let (len, enough) = (&len, &enough);
             scope.spawn(move || {
-                let mut numbers = Numbers::new(seed ^ thread << 32);
+                let mut numbers = Rng::new(seed ^ thread << 32);
                 let mut buffer = help::value_of(thread, 1, 80_000);
                 for step in 0u64.. {
                     if step % 256 == 0 && enough() {
@@ -68,6 +69,9 @@ fn work(
 fn settings(value_len: u64) -> Builder {
     Cache::builder().memory_bytes(24 << 20).disk_bytes(48 << 20).expected_entry_bytes(value_len + 8)
 }
+
+/// What a child tells that stayed within its budget.
+const WITHIN: &[u8] = b"within";
 
 #[test]
 #[ignore = "the child of the tests below; does nothing without them"]
@@ -106,6 +110,7 @@ fn child() {
         most <= limit + SLACK_BYTES,
         "{job}: the process grew by {most} bytes; {limit} were allowed, and {SLACK_BYTES}"
     );
+    help::tell(WITHIN);
 }
 
 /// Runs the cases of one kind, each in a fresh process.
@@ -121,9 +126,13 @@ fn grow(with_disk: bool) {
         let directory = tempfile::tempdir().unwrap();
         let path = if with_disk { directory.path().join("store").display().to_string() } else { String::new() };
         let job = format!("{value_len} {bytes} {path}");
-        let (mut child, _reader) = help::start_child("memory::child", &job);
+        let (mut child, mut reader) = help::start_child("memory::child", &job);
         let status = child.wait().unwrap();
         assert!(status.success(), "values of {value_len} bytes, disk: {with_disk}: {status}; the reason is above");
+        // A child that finds no test of that name succeeds too.
+        let mut told = Vec::new();
+        reader.read_to_end(&mut told).unwrap();
+        assert_eq!(told, WITHIN, "the child measured");
     }
 }
 
@@ -193,7 +202,7 @@ fn stay_within(disk_bytes: u64, segment_len_bytes: u64, root: &Path, ms: u64) {
             let settings = settings.disk_bytes(disk_bytes).segment_len_bytes(segment_len_bytes);
             let cache = settings.open(&path).unwrap();
             let end = Instant::now() + Duration::from_millis(ms);
-            let len = |numbers: &mut Numbers| {
+            let len = |numbers: &mut Rng| {
                 let most = [100, 1_000, 40_000][numbers.below(3) as usize];
                 16 + numbers.below(most) as usize
             };
@@ -237,8 +246,7 @@ fn nothing_is_retired_while_the_disk_has_room() {
 
 fn fill_a_third(seed: u64) {
     // Many short segments, so that the log moves on while maintenance still looks at the one before.
-    let fast = Path::new("/dev/shm");
-    let directory = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() }.unwrap();
+    let directory = help::fast_directory();
     let settings = Cache::builder().memory_bytes(4 << 20).shards(1).expected_entry_bytes(500);
     let settings = settings.disk_bytes(96 << 20).segment_len_bytes(64 << 10).random_seed(seed);
     let cache = settings.open(directory.path().join("store")).unwrap();

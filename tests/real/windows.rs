@@ -1,7 +1,7 @@
 //! What maintenance appends again beside threads that load the cache.
 
 use crate::gate::{GateDisk, Passes};
-use crate::help::{self, Numbers};
+use crate::help::{self, Rng};
 use emberlog::{Builder, Cache, MaintenanceBudget, QuietWindows, Stats, WindowEnd};
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,11 @@ const SEGMENT: u64 = 64 << 10;
 const THREADS: u64 = 4;
 
 fn settings() -> Builder {
-    Cache::builder()
-        .memory_bytes(900 << 10)
-        .append_buffer_bytes(64 << 10)
-        .disk_bytes(1 << 20)
-        .segment_len_bytes(SEGMENT)
-        .disk_index_bytes(32 << 10)
-        .reinsert_percent(100)
-        .shards(2)
+    help::settings().segment_len_bytes(SEGMENT).disk_index_bytes(32 << 10).reinsert_percent(100)
 }
 
 fn disk() -> (tempfile::TempDir, std::sync::Arc<GateDisk>, crate::gate::Opener) {
-    let fast = std::path::Path::new("/dev/shm");
-    let directory = if fast.is_dir() { tempfile::tempdir_in(fast).unwrap() } else { tempfile::tempdir().unwrap() };
+    let directory = help::fast_directory();
     let (disk, gates) = GateDisk::new(&directory.path().join("store"));
     (directory, disk, gates)
 }
@@ -32,7 +24,7 @@ fn load(cache: &Cache, requests: u64) {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             scope.spawn(move || {
-                let mut numbers = Numbers::new(seed ^ thread << 32);
+                let mut numbers = Rng::new(seed ^ thread << 32);
                 for _ in 0..requests {
                     let key = numbers.below(900);
                     match cache.get(key.to_le_bytes()) {

@@ -11,4 +11,6 @@ mod decode;
 mod golden;
 mod random;
 mod reader;
+#[path = "../shared/rng.rs"]
+mod rng;
 mod store;

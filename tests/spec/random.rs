@@ -2,6 +2,7 @@
 
 use crate::decode::{decode, difference};
 use crate::reader;
+use crate::rng::Rng;
 use crate::store::{self, Files, Store, builder, files_of};
 use emberlog::disk::SimDisk;
 use emberlog::format::names;
@@ -14,26 +15,9 @@ const STORE_COUNT: u64 = 200;
 /// Stores that one run of the reader takes.
 const PER_RUN: usize = 50;
 
-/// Random numbers that their seed decides (splitmix64).
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
-
 /// A store after random requests, one or two crashes, and perhaps some damage.
 fn random_store(seed: u64) -> Files {
-    let mut rng = Rng(seed);
+    let mut rng = Rng::new(seed);
     let mut disk = SimDisk::new(seed);
     for life in 0..1 + rng.below(3) {
         let durability = [Durability::Buffered, Durability::Written, Durability::Synced][rng.below(3) as usize];

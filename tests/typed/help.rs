@@ -1,5 +1,6 @@
 //! What the tests share: caches, random numbers, a type with a bit of everything.
 
+pub(crate) use crate::rng::Rng;
 use emberlog::disk::SimDisk;
 use emberlog::{Cache, Maintenance, ManualClock};
 use serde::{Deserialize, Serialize};
@@ -11,27 +12,7 @@ pub(crate) fn seed() -> u64 {
     std::env::var("EMBERLOG_SEED").map_or(1, |text| text.parse().unwrap())
 }
 
-/// Random numbers that their seed decides (splitmix64).
-pub(crate) struct Rng(u64);
-
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is not 0.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
     /// A number of any size class: small ones are as likely as large ones.
     pub(crate) fn number(&mut self) -> u64 {
         let shift = self.below(64);

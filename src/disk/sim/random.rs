@@ -1,4 +1,6 @@
-//! Randomness of the simulated disk: splitmix64, because the same seed must give the same disk in every version of every dependency.
+//! Randomness of the simulated disk: the same seed gives the same disk.
+
+use crate::random::splitmix64;
 
 /// A stream of random numbers that its seed decides.
 #[derive(Debug, Clone)]
@@ -10,11 +12,7 @@ impl Random {
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        splitmix64(&mut self.0)
     }
 
     /// A number below `bound`; 0 if there is none.

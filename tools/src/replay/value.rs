@@ -6,7 +6,8 @@
 //! bytes or more which version it claims to be, and then compare all of it. Shorter values can coincide by chance; the oracle
 //! tries every allowed version for those.
 
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+/// The step of splitmix64.
+pub(crate) const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const MIX_A: u64 = 0xbf58_476d_1ce4_e5b9;
 const MIX_B: u64 = 0x94d0_49bb_1331_11eb;
 

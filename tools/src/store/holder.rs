@@ -3,6 +3,7 @@
 //! Taking the lock, even shared and for an instant, could make a writer's open fail in that instant. So the system's table of locks is read instead; where
 //! there is none, the lock file's process id and whether such a process lives.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -29,18 +30,28 @@ impl Holder {
         // A few digits; a file that is longer is not a lock file.
         let named = (place.len() < 32).then(|| std::fs::read_to_string(&path).ok()).flatten();
         let named = named.and_then(|text| text.trim().parse::<u32>().ok());
-        let is_alive = named.is_some_and(|id| Path::new("/proc").join(id.to_string()).exists());
-        // The table is read in pieces, and a line can slip through while other processes take and leave locks: so who may hold one is looked for again.
-        for _ in 0..if is_alive { LOOKS } else { 1 } {
-            let Ok(table) = std::fs::read_to_string("/proc/locks") else {
-                return named.filter(|_| is_alive).map(|process_id| Holder { process_id, holds_lock: false });
-            };
-            if let Some(process_id) = holder_in(&table, place.dev(), place.ino(), named) {
-                return Some(Holder { process_id, holds_lock: true });
-            }
-        }
-        None
+        let living = named.filter(|id| Path::new("/proc").join(id.to_string()).exists());
+        let read = || std::fs::read_to_string("/proc/locks");
+        look(living, read, |table| holder_in(table, place.dev(), place.ino(), named))
     }
+}
+
+/// Looks for the holder in the table of locks, where `read` brings it: once, or again if `living` may hold one. The table is read in pieces, and a line can
+/// slip through while other processes take and leave locks.
+fn look(
+    living: Option<u32>,
+    mut read: impl FnMut() -> io::Result<String>,
+    holder_in: impl Fn(&str) -> Option<u32>,
+) -> Option<Holder> {
+    for _ in 0..if living.is_some() { LOOKS } else { 1 } {
+        let Ok(table) = read() else {
+            return living.map(|process_id| Holder { process_id, holds_lock: false });
+        };
+        if let Some(process_id) = holder_in(&table) {
+            return Some(Holder { process_id, holds_lock: true });
+        }
+    }
+    None
 }
 
 /// Looks a file up in the table of locks. File systems with several devices show another one there; then the process id has to agree.
@@ -69,6 +80,34 @@ fn minor_of(dev: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_slipped_through_is_found_by_another_look_if_the_process_named_lives() {
+        // Looks in which the line slips through; what is found then, and after how many.
+        let find = |living, slipped_count| {
+            let mut count = 0;
+            let read = || {
+                count += 1;
+                Ok(if count <= slipped_count { "" } else { "1: FLOCK  ADVISORY  WRITE 7 fe:00:55 0 EOF\n" }.to_owned())
+            };
+            let found = look(living, read, |table| holder_in(table, 0xfe << 8, 55, Some(7)));
+            (found, count)
+        };
+        let holder = Some(Holder { process_id: 7, holds_lock: true });
+        assert_eq!(find(Some(7), 0), (holder.clone(), 1), "none more than it takes");
+        assert_eq!(find(Some(7), 1), (holder.clone(), 2));
+        assert_eq!(find(Some(7), LOOKS - 1), (holder.clone(), LOOKS));
+        assert_eq!(find(Some(7), u32::MAX), (None, LOOKS), "it lives, but holds nothing");
+        assert_eq!(find(None, 0), (holder, 1), "a process that the lock file does not name yet");
+        assert_eq!(find(None, 1), (None, 1), "nobody who may hold it is known");
+    }
+
+    #[test]
+    fn without_a_table_a_living_process_counts_but_not_as_sure() {
+        let look = |living| look(living, || Err(io::ErrorKind::NotFound.into()), |_| unreachable!("there is no table"));
+        assert_eq!(look(Some(7)), Some(Holder { process_id: 7, holds_lock: false }));
+        assert_eq!(look(None), None);
+    }
 
     #[test]
     fn the_holder_is_found_by_file_and_a_waiting_process_is_none() {

@@ -3,7 +3,7 @@
 //! Randomized tests have fixed seeds; a failure names the case.
 
 use super::*;
-use crate::replay::value::mix;
+use crate::replay::value::{GOLDEN, mix};
 
 fn reading(limit: usize, bad_lines_max: u64) -> Reading {
     Reading { format: None, limit, bad_lines_max }
@@ -244,7 +244,7 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(GOLDEN);
         (mix(self.0) % bound as u64) as usize
     }
 
