@@ -241,7 +241,7 @@ fn a_few_keys_never_go_back_while_a_window_is_open_all_the_time() {
     // An index for all that the disk has room for, or segments go for its sake, and nothing is worth moving.
     let settings = || {
         let sizes = settings().memory_bytes(1000 << 10).disk_bytes(2 << 20).disk_index_bytes(64 << 10);
-        sizes.quiet_windows(QuietWindows::Always).reinsert_percent(100)
+        sizes.quiet_windows(QuietWindows::Always).reinsert_percent(100).write_overhead_percent(1000)
     };
     let stats = help::must_end("windows", move || {
         one_writer_per_key(settings(), Passes::Yes, 4, 2, false, "four keys in a window");

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 const SEGMENT: u64 = 64 << 10;
 const THREADS: u64 = 4;
 
+/// Nothing but the rate bounds what is appended again.
 fn settings() -> Builder {
-    help::settings().segment_len_bytes(SEGMENT).disk_index_bytes(32 << 10).reinsert_percent(100)
+    let settings = help::settings().segment_len_bytes(SEGMENT).disk_index_bytes(32 << 10);
+    settings.reinsert_percent(100).write_overhead_percent(1000)
 }
 
 fn disk() -> (tempfile::TempDir, std::sync::Arc<GateDisk>, crate::gate::Opener) {
