@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (([u8; 16], u32), [u8; 96], Vec<u8>)| {
     let ((id, place), mut raw, file) = input;
-    let offset = u64::from(place) * 16;
+    let offset = u64::from(place) * 8;
     let _ = Identity::decode_file(&file);
     let _ = SegmentHeader::decode_either(id, &file);
     let _ = Link::decode_either(Seed(id), &file);
@@ -80,7 +80,7 @@ fn check_counters(id: [u8; 16], raw: &[u8; 96], body: &[u8]) {
                 page[8] = page[8] & !1 | odd;
                 page[36..40].copy_from_slice(&(1 + u32::from(raw[36] & 1)).to_le_bytes());
                 let cell_count = (body.len() / SegmentCell::LEN / 2) as u32;
-                let text_len = (body.len() - cell_count as usize * SegmentCell::LEN) as u32 / 16 * 16;
+                let text_len = (body.len() - cell_count as usize * SegmentCell::LEN) as u32 / 8 * 8;
                 page[44..48].copy_from_slice(&text_len.to_le_bytes());
                 page[48..52].copy_from_slice(&cell_count.to_le_bytes());
                 let end = PageHeader::LEN + text_len as usize + cell_count as usize * SegmentCell::LEN;
@@ -102,7 +102,7 @@ fn check_counters(id: [u8; 16], raw: &[u8; 96], body: &[u8]) {
 
 fn check(id: [u8; 16], offset: u64, raw: &[u8]) {
     if let Ok(batch) = BatchHeader::decode(Seed(id), offset, raw) {
-        assert!(batch.body_len.is_multiple_of(16) && batch.next_seqno() >= batch.first_seqno);
+        assert!(batch.body_len.is_multiple_of(8) && batch.next_seqno() >= batch.first_seqno);
         let again = batch.encode(Seed(id), offset);
         assert_eq!(BatchHeader::decode(Seed(id), offset, &again).expect("what was encoded is decoded"), batch);
     }

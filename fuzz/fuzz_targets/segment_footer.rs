@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: ([u8; 16], [u8; 160], Vec<u8>, bool)| {
     let (store_id, mut raw, entries, consistent) = input;
-    check(store_id, u64::from(entries.len() as u32) * 16, &raw, &entries);
+    check(store_id, u64::from(entries.len() as u32) * 8, &raw, &entries);
     check(store_id, 0, &entries, &entries);
     // Behind good checksums, with the lengths of a footer that could stand there, or with any.
     let count = entries.len() / ENTRY_LEN;
@@ -19,7 +19,7 @@ fuzz_target!(|input: ([u8; 16], [u8; 160], Vec<u8>, bool)| {
     raw[56..64].fill(0);
     let mut data_end = u32::from_le_bytes(raw[112..116].try_into().expect("four bytes"));
     if consistent {
-        data_end = (704 + data_end % (1 << 20)) / 16 * 16;
+        data_end = (704 + data_end % (1 << 20)) / 8 * 8;
         raw[48..52].copy_from_slice(&(2u32 << 20).to_le_bytes());
         raw[96..112].copy_from_slice(&[1u64.to_le_bytes(), (count as u64).to_le_bytes()].concat());
         raw[112..116].copy_from_slice(&data_end.to_le_bytes());
@@ -31,7 +31,7 @@ fuzz_target!(|input: ([u8; 16], [u8; 160], Vec<u8>, bool)| {
     hasher.update(&u64::from(data_end).to_le_bytes());
     hasher.update(&entries[..count * ENTRY_LEN]);
     raw[120..124].copy_from_slice(&hasher.finalize().to_le_bytes());
-    let entries_len = (count * ENTRY_LEN).next_multiple_of(16);
+    let entries_len = (count * ENTRY_LEN).next_multiple_of(8);
     let offset = u64::from(data_end) + entries_len as u64;
     forge::seal(store_id, offset, &mut raw);
     check(store_id, offset, &raw, &entries);

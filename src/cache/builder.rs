@@ -165,7 +165,8 @@ impl Builder {
 
     /// What may be written beyond keys and values, in percent of them, 0 to 1000. Default 25. Headers, footers and lists come first, what they leave
     /// is for appending again: so bytes written stay within 1.25 times [`bytes_accepted`](crate::DiskStats::bytes_accepted) where entries are
-    /// not too short. [`reinsert_percent`](Self::reinsert_percent) gives way for it, but keeps a tenth of itself: entries of a few dozen bytes
+    /// not too short, requests are not chiefly removes, and memory is below an eighth of the disk (what it holds is appended again all the same).
+    /// [`reinsert_percent`](Self::reinsert_percent) gives way for it, but keeps a tenth of itself: entries of a few dozen bytes
     /// are beyond it by their headers alone. A larger value buys hit ratio for bytes written.
     pub fn write_overhead_percent(mut self, percent: u32) -> Self {
         self.config.write_overhead_percent = percent;

@@ -119,7 +119,7 @@ pub struct DiskSplit {
     pub room_for_entries: u64,
     /// Entries that the index can name. Where these are fewer, a larger `disk_index_bytes` or `memory_bytes` would use the disk better.
     pub index_entry_count: u64,
-    /// The most bytes of key and value that an entry on disk has; four fewer with a time to live.
+    /// The most bytes of key and value that an entry on disk has, with the `time_to_live` that is set.
     pub largest_entry_bytes: u64,
     /// How long it takes until all that is in the log has been replaced.
     pub turnover: Vec<Turnover>,

@@ -172,10 +172,7 @@ impl Core {
             let is_within = || self.compaction.owed_paid_bytes.get() < log.counters.accepted_bytes.get() / 4;
             while paid < STEP_BYTES_MAX && !log.needs_spare() && is_within() {
                 match self.owed.pay_one(&pass) {
-                    Some(bytes) => {
-                        paid += bytes;
-                        self.compaction.owed_paid_bytes.add(bytes);
-                    }
+                    Some(bytes) => paid += bytes,
                     None => break,
                 }
             }

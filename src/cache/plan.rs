@@ -57,6 +57,8 @@ pub(crate) struct DiskPlan {
     pub(crate) log: LogPlan,
     pub(crate) index_bytes_per_shard: usize,
     pub(crate) disk_bytes: u64,
+    /// Length of a record's header: longer where entries have a time to live.
+    header_len: u64,
     /// Of the fixed bytes: states of segments.
     pub(crate) states_bytes: u64,
     /// Of the fixed bytes: what maintenance takes while it runs, the page of counters included.
@@ -157,7 +159,7 @@ impl DiskPlan {
     /// Entries with this many bytes of key and value that the segments have room for, without the spare and the room that is kept ahead of need, and
     /// with the active segment half full.
     pub(crate) fn room_for_entries(&self, space: DiskSpace, entry_bytes: u64) -> u64 {
-        let record_len = record_len(entry_bytes);
+        let record_len = (self.header_len + entry_bytes).next_multiple_of(RECORD_STEP);
         if record_len > self.log.record_len_max() {
             return 0;
         }
@@ -170,17 +172,13 @@ impl DiskPlan {
         self.index_bytes_per_shard as u64 * shard_count as u64 / INDEX_BYTES_PER_ENTRY_LEAST
     }
 
-    /// The most bytes of key and value that a record takes; four fewer with an expiry.
+    /// The most bytes of key and value that a record takes.
     pub(crate) fn entry_bytes_max(&self) -> u64 {
-        (self.log.record_len_max() / RECORD_STEP * RECORD_STEP).saturating_sub(RecordHeader::LEN as u64)
+        (self.log.record_len_max() / RECORD_STEP * RECORD_STEP).saturating_sub(self.header_len)
     }
 }
 
 const RECORD_STEP: u64 = crate::format::ALIGN_BYTES;
-
-fn record_len(entry_bytes: u64) -> u64 {
-    (RecordHeader::LEN as u64 + entry_bytes).next_multiple_of(RECORD_STEP)
-}
 
 /// Length of a segment: what is set, or the default, in whole steps.
 pub(super) fn segment_len_bytes(config: &Config) -> u64 {
@@ -222,6 +220,7 @@ fn disk_plan(config: &Config, shard_count: u64) -> DiskPlan {
         log,
         index_bytes_per_shard: index_bytes.max(PAGE_LEN).next_multiple_of(PAGE_LEN) as usize,
         disk_bytes,
+        header_len: if config.time_to_live.is_some() { RecordHeader::LEN_MAX } else { RecordHeader::LEN } as u64,
         states_bytes: segment_count * SEGMENT_STATE_BYTES,
         working_bytes: WORKING_BYTES.min(segment_len * 2 + (64 << 10)) + page_bytes,
     }

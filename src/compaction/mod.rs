@@ -156,9 +156,9 @@ impl Pass<'_, '_> {
         let (now_us, pace) = (self.ask)();
         self.pace.set(pace);
         let counters = &self.log.counters;
-        // In this order: what is written was accepted before.
-        let again_bytes = self.counters.reinserted_bytes.get();
-        let written_bytes = counters.written_bytes.get().saturating_sub(again_bytes);
+        // In this order: what was appended again is written later, and what is written was accepted before.
+        let again_bytes = self.counters.reinserted_bytes.get() + self.counters.owed_paid_bytes.get();
+        let written_bytes = (counters.written_bytes.get() + self.log.unwritten_bytes()).saturating_sub(again_bytes);
         let accepted_bytes = counters.accepted_bytes.get();
         let flow = Flow {
             appended_bytes: counters.requested_bytes.get(),

@@ -76,6 +76,7 @@ impl Owed {
                 && shard.memory.entry(hash).is_some_and(|now| now == (key.clone(), value.clone(), expiry_s))
             {
                 let location = log.append(room, &header, [&key, &value]).location;
+                counters.owed_paid_bytes.add(header.record_len());
                 if let Some(index) = &mut shard.disk_index {
                     point_to(index, log, shards.counters(hash), hash, location);
                 }

@@ -84,7 +84,7 @@ pub struct PageHeader {
     pub process_id: u32,
     /// How the cache stood.
     pub state: RunState,
-    /// Length of the text, a multiple of 16.
+    /// Length of the text, a multiple of 8.
     pub text_len: u32,
     /// Cells behind the text.
     pub cell_count: u32,

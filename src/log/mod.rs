@@ -510,6 +510,11 @@ impl Log {
         Copied::Record(header, payload)
     }
 
+    /// Bytes that are appended and not yet written.
+    pub(crate) fn unwritten_bytes(&self) -> u64 {
+        self.tail.lock().buffer.used()
+    }
+
     // -- for the background threads
 
     /// Waits until the writer has something to do, at most `wait_max`; lingers a little for more when there is only little and nobody waits.

@@ -113,7 +113,7 @@ pub(crate) struct Allowance {
     share_max: i64,
     /// What was there at the last look.
     seen: Flow,
-    /// Sums of late: each counts half as much a window later.
+    /// Sums of late: what is older counts less and less.
     late: Flow,
     window_bytes: u64,
     bytes_per_s: u64,
@@ -149,7 +149,9 @@ impl Allowance {
     pub(crate) fn refresh(&mut self, flow: Flow, now_us: u64) {
         let more = self.seen.advance_to(flow);
         self.late.add(more);
-        while self.late.accepted_bytes > self.window_bytes {
+        while self.late.accepted_bytes.max(self.late.overhead_bytes.saturating_add(self.late.again_bytes))
+            > self.window_bytes
+        {
             self.late.halve();
         }
         let more = i64::try_from(self.share_of(more)).unwrap_or(i64::MAX);

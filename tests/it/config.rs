@@ -531,7 +531,7 @@ fn as_many_entries_are_held_as_was_said_and_the_largest_is_taken() {
             assert!(cache.insert(key.to_le_bytes(), &value).disk.is_stored());
         }
         let stats = cache.stats();
-        // More where the room for the warm list is not needed: one segment in sixty.
+        // Said is without the spare, the room kept ahead, the warm list and half of the active one: of sixty segments four.
         let near = |held: u64, said: u64, what: &str| {
             assert!(held * 100 >= said * 95 && held * 100 <= said * 108, "{entry_bytes} B {what}: {held}, said {said}");
         };

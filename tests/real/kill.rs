@@ -55,7 +55,7 @@ impl Op {
 
     /// What it takes in the append buffer at least.
     fn bytes(&self) -> u64 {
-        32 + self.len.map_or(0, |len| len as u64 + 8)
+        24 + self.len.map_or(0, |len| len as u64 + 8)
     }
 }
 

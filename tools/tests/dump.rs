@@ -129,15 +129,15 @@ fn keys_prefix_and_formats() {
     assert_eq!(dump(Path::new("/nowhere"), &[]).status.code(), Some(2));
 }
 
-/// Puts of a segment file, found by trying every place: offset, key hash, end.
-fn puts(bytes: &[u8], header: &SegmentHeader) -> Vec<(usize, usize)> {
+/// Where the puts of a segment file have their keys, found by trying every place.
+fn put_keys(bytes: &[u8], header: &SegmentHeader) -> Vec<usize> {
     let mut found = Vec::new();
     let mut at = DATA_START as usize;
     while at + RecordHeader::LEN <= bytes.len() {
         match RecordHeader::decode(header.seed(), at as u64, &bytes[at..]) {
             Ok(record) => {
                 if record.kind == RecordKind::Put {
-                    found.push((at, at + record.record_len() as usize));
+                    found.push(at + record.len());
                 }
                 at += record.record_len() as usize;
             }
@@ -157,13 +157,13 @@ fn one_flipped_payload_costs_one_entry() {
         for file in std::fs::read_dir(&path).unwrap().map(|file| file.unwrap().path()) {
             let mut bytes = std::fs::read(&file).unwrap();
             let Ok(header) = SegmentHeader::decode_either(identity.store_id, &bytes) else { continue };
-            let records = puts(&bytes, &header);
+            let keys = put_keys(&bytes, &header);
             // The first keys were written again later, so take one from the middle of what is live.
-            let Some(&(start, end)) = records.get(records.len() / 2) else { continue };
-            let key = bytes[start + 32..start + 36].to_vec();
-            let value = bytes[start + 36..start + 36 + 8].to_vec();
-            if oracle.get(&key).is_some_and(|live| live[..8] == value[..]) && end > start {
-                bytes[start + 40] ^= 1;
+            let Some(&at) = keys.get(keys.len() / 2) else { continue };
+            let key = bytes[at..at + 4].to_vec();
+            let value = bytes[at + 4..at + 12].to_vec();
+            if oracle.get(&key).is_some_and(|live| live[..8] == value[..]) {
+                bytes[at + 8] ^= 1;
                 std::fs::write(&file, bytes).unwrap();
                 lost += 1;
             }
@@ -194,7 +194,7 @@ fn a_missing_segment_costs_its_own_entries_in_a_salvage() {
     let middle = &segments[segments.len() / 2 - 1];
     let bytes = std::fs::read(middle).unwrap();
     let header = SegmentHeader::decode_either(identity.store_id, &bytes).unwrap();
-    let gone: Vec<Vec<u8>> = puts(&bytes, &header).iter().map(|&(at, _)| bytes[at + 32..at + 36].to_vec()).collect();
+    let gone: Vec<Vec<u8>> = put_keys(&bytes, &header).iter().map(|&at| bytes[at..at + 4].to_vec()).collect();
     assert!(!gone.is_empty());
     std::fs::remove_file(middle).unwrap();
     let salvaged = entries(&dump(&path, &["--format", "raw", "--salvage"]));

@@ -107,10 +107,10 @@ fn a_closed_store_is_sound_and_its_figures_are_those_of_what_was_written() {
     assert_eq!(report["entries"]["puts"], 1_100);
     assert_eq!(report["entries"]["tombstones"], 50);
     assert_eq!(report["entries"]["clears"], 0);
-    // 32 bytes of header, 4 of key, padded to 16.
-    let record_len = (32 + 4 + VALUE_LEN as u64).next_multiple_of(16);
+    // 24 bytes of header, 4 of key, padded to 8.
+    let record_len = (24 + 4 + VALUE_LEN as u64).next_multiple_of(8);
     assert_eq!(report["space"]["live_bytes"], 950 * record_len);
-    assert_eq!(report["space"]["dead_bytes"], 150 * record_len + 50 * 32);
+    assert_eq!(report["space"]["dead_bytes"], 150 * record_len + 50 * 24);
     assert_eq!(report["log"]["end"]["last_seqno"], 1_150);
     assert_eq!(report["log"]["synced_max"], 1_150);
     let segments = report["segments"].as_array().unwrap();
@@ -174,6 +174,11 @@ fn a_flipped_bit_is_found_in_its_file_and_place_with_the_verdict_of_recovery() {
         let segments = report["segments"].as_array().unwrap();
         segments.iter().find(|segment| segment["state"] == "unsealed").unwrap()["number"].as_u64().unwrap() as u32
     };
+    let first_record = {
+        let bytes = std::fs::read(segment(&path, last_unsealed)).unwrap();
+        let is_empty = |batch: usize| bytes[batch + 28..batch + 32] == [0; 4];
+        (704..bytes.len()).step_by(48).find(|&batch| !is_empty(batch)).unwrap() as u64 + 48
+    };
     let second = || segment(&path, 2);
     let cases = [
         Case { what: "value", file: second(), offset: record + 40, structure: "record payload", label: "V-KEY" },
@@ -203,14 +208,14 @@ fn a_flipped_bit_is_found_in_its_file_and_place_with_the_verdict_of_recovery() {
         Case {
             what: "a value in the unsealed segment",
             file: segment(&path, last_unsealed),
-            offset: 704 + 48 + 40,
+            offset: first_record + 40,
             structure: "record payload",
             label: "V-KEY",
         },
         Case {
             what: "a record header in the unsealed segment",
             file: segment(&path, last_unsealed),
-            offset: 704 + 48 + 9,
+            offset: first_record + 9,
             structure: "record header",
             label: "V-OLDER",
         },
