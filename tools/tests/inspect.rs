@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use emberlog::format::footer::{ENTRY_LEN, FooterEntry, FooterTail};
 use emberlog::format::identity::Identity;
+use emberlog::format::record::{RecordHeader, RecordKind};
+use emberlog::format::segment::{DATA_START, SegmentHeader};
 use emberlog::{Cache, Durability, Maintenance, MaintenanceBudget};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const VALUE_LEN: usize = 200;
+const VALUE_LEN: usize = 230;
 
 fn open(path: &Path, maintenance: Maintenance) -> Cache {
     Cache::builder()
@@ -174,10 +176,15 @@ fn a_flipped_bit_is_found_in_its_file_and_place_with_the_verdict_of_recovery() {
         let segments = report["segments"].as_array().unwrap();
         segments.iter().find(|segment| segment["state"] == "unsealed").unwrap()["number"].as_u64().unwrap() as u32
     };
-    let first_record = {
+    // Its first put, found by trying every place: a batch of removes may stand before it.
+    let first_put = {
+        let identity = Identity::decode_file(&std::fs::read(path.join("identity")).unwrap()).unwrap();
         let bytes = std::fs::read(segment(&path, last_unsealed)).unwrap();
-        let is_empty = |batch: usize| bytes[batch + 28..batch + 32] == [0; 4];
-        (704..bytes.len()).step_by(48).find(|&batch| !is_empty(batch)).unwrap() as u64 + 48
+        let seed = SegmentHeader::decode_either(identity.store_id, &bytes).unwrap().seed();
+        let is_put = |at: usize| {
+            RecordHeader::decode(seed, at as u64, &bytes[at..]).is_ok_and(|record| record.kind == RecordKind::Put)
+        };
+        (DATA_START as usize..bytes.len()).step_by(8).find(|&at| is_put(at)).unwrap() as u64
     };
     let second = || segment(&path, 2);
     let cases = [
@@ -208,14 +215,14 @@ fn a_flipped_bit_is_found_in_its_file_and_place_with_the_verdict_of_recovery() {
         Case {
             what: "a value in the unsealed segment",
             file: segment(&path, last_unsealed),
-            offset: first_record + 40,
+            offset: first_put + 40,
             structure: "record payload",
             label: "V-KEY",
         },
         Case {
             what: "a record header in the unsealed segment",
             file: segment(&path, last_unsealed),
-            offset: first_record + 9,
+            offset: first_put + 9,
             structure: "record header",
             label: "V-OLDER",
         },
