@@ -173,8 +173,8 @@ impl Allowance {
             let parts = (u128::from(sum_bytes) * BYTE as u128).checked_div(accepted_bytes.into()).unwrap_or(0);
             u64::try_from(parts).unwrap_or(u64::MAX)
         };
-        // A point below what is set: footers of what is appended again come later, and what memory holds may overdraw.
-        let overhead_max = self.overhead_percent.saturating_sub(1) * PERCENT;
+        // Two points below what is set: footers of what is appended again come later, and what memory holds may overdraw.
+        let overhead_max = self.overhead_percent.saturating_sub(2) * PERCENT;
         let left = match per_accepted(overhead_bytes.saturating_add(again_bytes)) > overhead_max {
             true => 0,
             false => overhead_max.saturating_sub(per_accepted(overhead_bytes)),
@@ -317,8 +317,8 @@ mod tests {
     #[test]
     fn the_share_gives_way_to_headers_down_to_a_tenth_of_itself_and_comes_back() {
         // What headers take, in percent of keys and values, and what is appended again in permille of them: a fifth of what is appended with its headers,
-        // no more than 24 % with them, a tenth of the fifth at least.
-        let cases = [(0, 200), (3, 206), (5, 190), (10, 140), (20, 40), (22, 24), (24, 25), (300, 80), (5, 190)];
+        // no more than 23 % with them, a tenth of the fifth at least.
+        let cases = [(0, 200), (3, 200), (5, 180), (10, 130), (20, 30), (22, 24), (24, 25), (300, 80), (5, 180)];
         for held_percent in [0, 5] {
             let mut allowance = Allowance::new(20, 25, 0, SEGMENT);
             let mut flow = Flow::default();
