@@ -15,7 +15,8 @@
 //!   A name that points to a file whose data was never synced may show any content as above, with any length up to the one written.
 //! - After a failed `sync_data`, nothing is known of the bytes written since the last successful one, and a later success says nothing about them.
 //!   So it is with directory operations after a failed `sync_dir`.
-//! - Bytes never written in an allocated range read as zero.
+//! - Bytes never written in an allocated range read as zero. Where a power cut came before the allocation was durable, they may read as whatever the
+//!   medium held before: another store's records, for example.
 
 #[cfg(all(test, not(emberlog_loom)))]
 mod contract_tests;

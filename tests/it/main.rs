@@ -5,24 +5,19 @@
 //! Randomised tests have a fixed default seed. `EMBERLOG_CASES=n` runs n cases of each; a failure names `SEED=… CASE=…`, and these two in the
 //! environment run that case alone. `EMBERLOG_FULL=1` takes every step where the default takes a sample.
 
+// The names that tests use.
+use emberlog_torture::{oracle, setup as support, world};
+
 mod bad_input;
-mod bitflip;
 mod budget;
 mod close;
 mod compaction;
 mod config;
 mod counters;
-mod damage;
 mod faulty;
-mod io_errors;
 mod model;
-mod oracle;
 mod regressions;
 mod repair;
-#[path = "../shared/rng.rs"]
-mod rng;
-mod support;
-mod truncate;
+mod torture;
 mod warm;
 mod warm_faults;
-mod world;

@@ -1,7 +1,7 @@
 //! What the tests here share: seeds, settings, values that tell where they are from, and this binary as a child process.
 
-pub(crate) use crate::rng::Rng;
 use emberlog::{Builder, Cache};
+pub(crate) use emberlog_torture::Rng;
 use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;

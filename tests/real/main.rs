@@ -20,6 +20,4 @@ mod kill;
 mod linear;
 mod load;
 mod memory;
-#[path = "../shared/rng.rs"]
-mod rng;
 mod windows;

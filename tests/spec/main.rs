@@ -11,6 +11,4 @@ mod decode;
 mod golden;
 mod random;
 mod reader;
-#[path = "../shared/rng.rs"]
-mod rng;
 mod store;

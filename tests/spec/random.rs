@@ -2,11 +2,11 @@
 
 use crate::decode::{decode, difference};
 use crate::reader;
-use crate::rng::Rng;
 use crate::store::{self, Files, Store, builder, files_of};
 use emberlog::disk::SimDisk;
 use emberlog::format::names;
 use emberlog::{Durability, EntryOptions, MaintenanceBudget};
+use emberlog_torture::Rng;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! What the tests share: caches, random numbers, a type with a bit of everything.
 
-pub(crate) use crate::rng::Rng;
 use emberlog::disk::SimDisk;
 use emberlog::{Cache, Maintenance, ManualClock};
+pub(crate) use emberlog_torture::Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,19 +12,28 @@ pub(crate) fn seed() -> u64 {
     std::env::var("EMBERLOG_SEED").map_or(1, |text| text.parse().unwrap())
 }
 
-impl Rng {
+/// What only these tests draw.
+pub(crate) trait Draw {
     /// A number of any size class: small ones are as likely as large ones.
-    pub(crate) fn number(&mut self) -> u64 {
+    fn number(&mut self) -> u64;
+    /// Bytes, at most so many.
+    fn bytes(&mut self, len_max: u64) -> Vec<u8>;
+    /// Text of any characters, at most so many.
+    fn text(&mut self, len_max: u64) -> String;
+}
+
+impl Draw for Rng {
+    fn number(&mut self) -> u64 {
         let shift = self.below(64);
         self.next() >> shift
     }
 
-    pub(crate) fn bytes(&mut self, len_max: u64) -> Vec<u8> {
+    fn bytes(&mut self, len_max: u64) -> Vec<u8> {
         let len = self.below(len_max + 1);
         (0..len).map(|_| self.next() as u8).collect()
     }
 
-    pub(crate) fn text(&mut self, len_max: u64) -> String {
+    fn text(&mut self, len_max: u64) -> String {
         let len = self.below(len_max + 1);
         (0..len).map(|_| char::from_u32(self.number() as u32).unwrap_or('ß')).collect()
     }

@@ -13,6 +13,4 @@ mod bounds;
 mod help;
 mod misses;
 mod pod;
-#[path = "../shared/rng.rs"]
-mod rng;
 mod round_trip;

@@ -131,6 +131,21 @@ const GUIDES: &[Guide] = &[
         ],
     },
     Guide {
+        command: "torture",
+        exits: &[(0, "every promise was kept"), (1, "a promise was broken: each is listed"), WRONG_USAGE],
+        examples: &[
+            ("emberlog torture --mode all", "the quick form of everything: minutes"),
+            ("emberlog torture --mode power --seed 7 --runs 1m", "a million lives that end in power cuts"),
+            ("emberlog torture --mode power --seed 7 --case 31337", "one of them again"),
+            ("emberlog torture --mode bitflip --form long --json", "every bit of a store, for a script"),
+        ],
+        notes: &[
+            "A case follows from seed, mode, form and its number alone. All modes but those with real processes work on \
+             simulated disks, in memory.",
+            JSON_STAYS,
+        ],
+    },
+    Guide {
         command: "completions",
         exits: &[(0, "the script was written"), WRONG_USAGE],
         examples: &[

@@ -11,9 +11,11 @@ mod guide;
 mod inspect;
 mod man;
 mod output;
+mod progress;
 mod replay;
 mod stopwatch;
 mod store;
+mod torture;
 mod units;
 mod verdict;
 mod verify;
@@ -71,6 +73,12 @@ enum Command {
     /// stopped in the middle
     /// and opened again, and compared with one that never stopped and one that began empty.
     Replay(replay::ReplayArgs),
+    /// Crash, damage and starve caches of its own, and check every answer
+    ///
+    /// Makes caches on simulated disks, cuts their power at random calls, flips their bits, truncates their files and lets their
+    /// calls fail, and checks every value that what is left still serves. No store of yours is touched. A violation is named
+    /// with the seed and the case that replay it.
+    Torture(torture::TortureArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Print a man page, or write all of them to a directory
@@ -115,6 +123,7 @@ fn run(command: &Command) -> Result<Verdict, Failure> {
         Command::Dump(args) => dump::dump(args),
         Command::Explain(args) => explain::explain(args),
         Command::Replay(args) => replay::replay(args),
+        Command::Torture(args) => torture::torture(args),
         Command::Completions(args) => completions::completions(args, program()),
         Command::Man(args) => man::man(args, program()),
     }

@@ -3,6 +3,7 @@
 //! Knows how calls are counted. Does not know what a failing call leaves behind.
 
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::io;
 
 /// What a call to the simulated disk does; what faults are aimed at.
@@ -104,6 +105,8 @@ impl From<Refusal> for io::Error {
 pub(super) struct Faults {
     armed: Vec<Armed>,
     op_count: u64,
+    /// Calls of each kind.
+    call_counts: BTreeMap<SimOp, u64>,
     /// Value of `op_count` at which the process dies.
     death: Option<u64>,
 }
@@ -134,6 +137,13 @@ impl Faults {
         self.op_count
     }
 
+    pub(super) fn call_count(&self, op: SimOp) -> u64 {
+        match op {
+            SimOp::Any => self.call_counts.values().sum(),
+            op => self.call_counts.get(&op).copied().unwrap_or(0),
+        }
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         self.death.is_some_and(|death| self.op_count >= death)
     }
@@ -143,6 +153,7 @@ impl Faults {
         if self.is_dead() {
             return Err(Refusal::Dead);
         }
+        *self.call_counts.entry(op).or_default() += 1;
         if op.mutates() {
             self.op_count += 1;
             if self.is_dead() {

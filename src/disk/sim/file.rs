@@ -164,8 +164,8 @@ impl SimFileState {
     }
 
     /// What the kernel does when write-back fails: some sectors arrived, and all pages are clean from now on.
-    pub(super) fn fail_sync(&mut self, random: &mut Random) {
-        let (durable, durable_len, durable_preallocated_len) = self.pick_survivors(random);
+    pub(super) fn fail_sync(&mut self, random: &mut Random, stale: Option<&[u8]>) {
+        let (durable, durable_len, durable_preallocated_len) = self.pick_survivors(random, stale);
         self.durable = durable;
         self.durable_len = durable_len;
         self.durable_preallocated_len = durable_preallocated_len;
@@ -187,8 +187,8 @@ impl SimFileState {
     }
 
     /// The file as the next boot finds it.
-    pub(super) fn after_power_cut(&self, random: &mut Random) -> Self {
-        let (image, len, preallocated_len) = self.pick_survivors(random);
+    pub(super) fn after_power_cut(&self, random: &mut Random, stale: Option<&[u8]>) -> Self {
+        let (image, len, preallocated_len) = self.pick_survivors(random, stale);
         Self::all_durable(image, len, preallocated_len)
     }
 
@@ -200,8 +200,8 @@ impl SimFileState {
         Mapping::of_file(self.view.insert(view), len)
     }
 
-    /// Rolls the dice for every unsynced sector, the length and the allocation.
-    fn pick_survivors(&self, random: &mut Random) -> (Image, u64, u64) {
+    /// Rolls the dice for every unsynced sector, the length and the allocation. `stale` is what the medium held before.
+    fn pick_survivors(&self, random: &mut Random, stale: Option<&[u8]>) -> (Image, u64, u64) {
         let mut image = self.durable.clone();
         let odds = random.odds();
         for (&page, unsynced) in &self.unsynced {
@@ -229,11 +229,30 @@ impl SimFileState {
             _ => low + random.below(high - low + 1),
         };
         image.cut(len);
+        if let Some(stale) = stale.filter(|stale| stale.len() >= PAGE_LEN) {
+            self.expose(stale, &mut image, len, random);
+        }
         let preallocated_len = match random.below(2) {
             0 => self.durable_preallocated_len,
             _ => self.preallocated_len,
         };
         (image, len, preallocated_len.min(len))
+    }
+
+    /// Pages that were never durable, and of which nothing arrived, may show what the medium held before.
+    fn expose(&self, stale: &[u8], image: &mut Image, len: u64, random: &mut Random) {
+        let odds = random.odds();
+        let durable = page_count(self.durable_preallocated_len.max(self.durable_len));
+        let never_durable = (durable..page_count(len)).filter(|&page| !self.durable.has_page(page));
+        for page in never_durable.collect::<Vec<_>>() {
+            if image.has_page(page) || !random.wins(odds) {
+                continue;
+            }
+            // At the same place in the file, the most that old bytes can pretend.
+            let from = (page as usize % (stale.len() / PAGE_LEN)) * PAGE_LEN;
+            image.write(page * PAGE_LEN as u64, &stale[from..from + PAGE_LEN]);
+        }
+        image.cut(len);
     }
 
     /// Remembers sectors that are about to change.

@@ -46,6 +46,8 @@ struct State {
     files: BTreeMap<FileId, SimFileState>,
     next_file: FileId,
     capacity_bytes: u64,
+    /// What the medium held before this directory was made, and unsynced files may show after a power cut.
+    stale: Option<Arc<Vec<u8>>>,
     faults: Faults,
     next_handle: u64,
     lock_holder: Option<u64>,
@@ -73,6 +75,7 @@ impl SimDisk {
         let mut killed = State::new(state.random.clone(), state.capacity_bytes);
         killed.directory = state.directory.clone();
         killed.next_file = state.next_file;
+        killed.stale.clone_from(&state.stale);
         killed.files = state.reachable_files().map(|(id, file)| (id, file.after_kill())).collect();
         Self::of(killed)
     }
@@ -84,8 +87,10 @@ impl SimDisk {
         let directory = state.directory.after_power_cut(&mut random);
         let mut booted = State::new(Random::new(random.next()), state.capacity_bytes);
         booted.next_file = state.next_file;
+        booted.stale.clone_from(&state.stale);
+        let stale = state.stale.as_ref().map(|stale| stale.as_slice());
         for &id in directory.names().values() {
-            booted.files.insert(id, state.file(id).after_power_cut(&mut random));
+            booted.files.insert(id, state.file(id).after_power_cut(&mut random, stale));
         }
         booted.directory = directory;
         Self::of(booted)
@@ -112,9 +117,20 @@ impl SimDisk {
         self.state().faults.op_count()
     }
 
+    /// Calls of a kind so far, failed ones included. A test that counts them in one run can fail each of them in others.
+    pub fn call_count(&self, op: SimOp) -> u64 {
+        self.state().faults.call_count(op)
+    }
+
     /// Sets how many bytes the disk holds. Less than it holds already only keeps new ones out.
     pub fn set_capacity_bytes(&self, capacity_bytes: u64) {
         self.state().capacity_bytes = capacity_bytes;
+    }
+
+    /// Says what the medium held before: blocks that no sync has made a file's own may show it after a power cut, at the same place of the file.
+    /// Less than a page is as nothing.
+    pub fn set_stale_bytes(&self, bytes: Vec<u8>) {
+        self.state().stale = Some(Arc::new(bytes));
     }
 
     /// Bytes that files take which have a name or are open.
@@ -290,6 +306,7 @@ impl State {
             files: BTreeMap::new(),
             next_file: 0,
             capacity_bytes,
+            stale: None,
             faults: Faults::default(),
             next_handle: 0,
             lock_holder: None,
@@ -424,11 +441,11 @@ impl DiskFile for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let state = &mut *self.state.lock();
         let begun = state.faults.begin(SimOp::Sync);
-        let State { files, random, .. } = state;
+        let State { files, random, stale, .. } = state;
         let file = files.get_mut(&self.id).expect("files stay while a handle reaches them");
         match begun {
             Ok(()) => file.sync(),
-            Err(Refusal::Fault(_)) => file.fail_sync(random),
+            Err(Refusal::Fault(_)) => file.fail_sync(random, stale.as_ref().map(|stale| stale.as_slice())),
             Err(Refusal::Died | Refusal::Dead) => {}
         }
         Ok(begun?)

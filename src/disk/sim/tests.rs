@@ -549,3 +549,45 @@ fn a_name_whose_removal_a_failed_sync_lost_still_has_its_file() {
     }
     assert!((10..90).contains(&back_count), "{back_count} of 100 came back");
 }
+
+#[test]
+fn what_the_medium_held_before_shows_only_where_no_sync_made_the_blocks_a_file_s_own() {
+    let stale: Vec<u8> = (0..8).flat_map(|page| [0x70 + page; 4096]).collect();
+    let disk = SimDisk::new(5);
+    disk.set_stale_bytes(stale);
+    let durable = disk.create_new("durable").unwrap();
+    durable.allocate(8 * 4096).unwrap();
+    durable.sync_data().unwrap();
+    durable.write_at(4096, &[1; 4096]).unwrap();
+    let fresh = disk.create_new("fresh").unwrap();
+    fresh.allocate(8 * 4096).unwrap();
+    fresh.write_at(0, &[2; 100]).unwrap();
+    disk.sync_dir().unwrap();
+    let mut seen = BTreeSet::new();
+    for seed in 0..200 {
+        let left = disk.after_power_cut(seed);
+        let durable = left.read_file("durable");
+        assert!(durable.iter().all(|&byte| byte <= 1), "allocated durably, it is zero or what was written");
+        let fresh = left.read_file("fresh");
+        for (page, bytes) in fresh.chunks(4096).enumerate() {
+            assert!(bytes.iter().all(|&byte| [0, 2, 0x70 + page as u8].contains(&byte)), "at its place in the file");
+            seen.insert(bytes[bytes.len() - 1]);
+        }
+        // A kill afterwards keeps what the medium held in mind, too.
+        drop(left.after_kill());
+    }
+    assert!((0x71..0x78).all(|page| seen.contains(&page)) && seen.contains(&0), "{seen:?}");
+}
+
+#[test]
+fn calls_are_counted_by_their_kind() {
+    let disk = SimDisk::new(1);
+    let file = disk.create_new("a").unwrap();
+    file.write_at(0, b"x").unwrap();
+    file.write_at(1, b"y").unwrap();
+    disk.fail_nth(SimOp::Write, 1, SimFault::once(SimCause::Io));
+    file.write_at(2, b"z").unwrap_err();
+    disk.list().unwrap();
+    let counts = [SimOp::Create, SimOp::Write, SimOp::List, SimOp::Sync, SimOp::Any].map(|op| disk.call_count(op));
+    assert_eq!(counts, [1, 3, 1, 0, 5]);
+}

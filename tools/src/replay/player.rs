@@ -5,8 +5,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::replay::oracle::{Covered, Oracle, Violations};
-use crate::replay::progress::Progress;
 use crate::replay::protocol::{Ask, Request, Response};
 use crate::replay::session::Session;
 use crate::replay::workload::{Operation, Workload, version_of};

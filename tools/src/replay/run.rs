@@ -12,11 +12,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::replay::counters::{dropped, number};
 use crate::replay::oracle::{Covered, Violations};
 use crate::replay::place::Place;
 use crate::replay::player::{Player, Positions, Reached, Tally};
-use crate::replay::progress::Progress;
 use crate::replay::protocol::{Level, Settings, State};
 use crate::replay::session::{Opened, Session};
 use crate::replay::stopped::Stopped;

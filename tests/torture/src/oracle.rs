@@ -13,7 +13,7 @@ use emberlog::Cache;
 use std::collections::BTreeMap;
 
 /// Bytes of a key.
-pub(crate) fn key_bytes(key: u32) -> Vec<u8> {
+pub fn key_bytes(key: u32) -> Vec<u8> {
     match key {
         // One key without any bytes, one that needs several reads.
         0 => Vec::new(),
@@ -23,14 +23,14 @@ pub(crate) fn key_bytes(key: u32) -> Vec<u8> {
 }
 
 /// Bytes of a value: no two versions have the same, unless they are too short to tell.
-pub(crate) fn value_bytes(key: u32, version: u64, len: usize) -> Vec<u8> {
+pub fn value_bytes(key: u32, version: u64, len: usize) -> Vec<u8> {
     let text = format!("{key}:{version};");
     text.bytes().cycle().take(len).collect()
 }
 
 /// What an event did.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Change {
+pub enum Change {
     Put { key: u32, version: u64, len: usize, until_ms: Option<u64> },
     Remove { key: u32 },
     Clear,
@@ -44,16 +44,16 @@ struct Event {
 
 /// A value that may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Current {
-    pub(crate) version: u64,
-    pub(crate) len: usize,
+pub struct Current {
+    pub version: u64,
+    pub len: usize,
     /// From when on it must not be served.
-    pub(crate) until_ms: Option<u64>,
+    pub until_ms: Option<u64>,
 }
 
 /// See the [module](self).
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Oracle {
+pub struct Oracle {
     events: Vec<Event>,
     current: BTreeMap<u32, Current>,
     next_version: u64,
@@ -61,23 +61,23 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     /// Notes an event. It is noted before the call that makes it: a crash during the call may keep it.
-    pub(crate) fn note(&mut self, seqno: u64, change: Change) {
+    pub fn note(&mut self, seqno: u64, change: Change) {
         self.events.push(Event { seqno, change });
         apply(&mut self.current, change);
     }
 
-    pub(crate) fn next_version(&mut self) -> u64 {
+    pub fn next_version(&mut self) -> u64 {
         self.next_version += 1;
         self.next_version
     }
 
     /// Sequence number of the last event.
-    pub(crate) fn last_seqno(&self) -> u64 {
+    pub fn last_seqno(&self) -> u64 {
         self.events.last().map_or(0, |event| event.seqno)
     }
 
     /// Events behind `seqno` did not happen.
-    pub(crate) fn cut(&mut self, seqno: u64) {
+    pub fn cut(&mut self, seqno: u64) {
         self.events.retain(|event| event.seqno <= seqno);
         self.current.clear();
         for event in &self.events {
@@ -86,12 +86,12 @@ impl Oracle {
     }
 
     /// The value of a key that may be served.
-    pub(crate) fn current(&self, key: u32, now_ms: u64) -> Option<Current> {
+    pub fn current(&self, key: u32, now_ms: u64) -> Option<Current> {
         self.current.get(&key).copied().filter(|current| current.until_ms.is_none_or(|until| now_ms < until))
     }
 
     /// Checks an answer.
-    pub(crate) fn check(&self, key: u32, now_ms: u64, answer: Option<&[u8]>) {
+    pub fn check(&self, key: u32, now_ms: u64, answer: Option<&[u8]>) {
         let Some(answer) = answer else { return };
         let allowed = self.current(key, now_ms);
         let is_right = allowed.is_some_and(|value| answer == value_bytes(key, value.version, value.len));
@@ -104,7 +104,7 @@ impl Oracle {
     }
 
     /// Asks for every key below `key_count` and some that never were. Returns how many values were served.
-    pub(crate) fn check_all(&self, cache: &Cache, key_count: u32, now_ms: u64) -> u64 {
+    pub fn check_all(&self, cache: &Cache, key_count: u32, now_ms: u64) -> u64 {
         let mut hits = 0;
         for key in 0..key_count + 8 {
             let answer = cache.peek(key_bytes(key));

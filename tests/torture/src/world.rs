@@ -4,31 +4,32 @@
 //! is opened again, and the oracle forgets what did not happen.
 
 use crate::oracle::{Change, Oracle, key_bytes, value_bytes};
-use crate::support::{Rng, START_UNIX_MS, Setup};
+use crate::setup::{Rng, START_UNIX_MS, Setup};
 use emberlog::disk::SimDisk;
+use emberlog::format::record::RecordHeader;
 use emberlog::{Cache, Durability, EntryOptions, ErrorKind, MaintenanceBudget, ManualClock};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) const KEY_COUNT: u32 = 48;
+pub const KEY_COUNT: u32 = 48;
 
 /// How a process ends without being asked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Crash {
+pub enum Crash {
     Kill,
     PowerCut { seed: u64 },
 }
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct World {
-    pub(crate) setup: Setup,
-    pub(crate) disk: SimDisk,
-    pub(crate) clock: Arc<ManualClock>,
-    pub(crate) now_ms: u64,
-    pub(crate) cache: Option<Cache>,
-    pub(crate) oracle: Oracle,
-    pub(crate) rng: Rng,
+pub struct World {
+    pub setup: Setup,
+    pub disk: SimDisk,
+    pub clock: Arc<ManualClock>,
+    pub now_ms: u64,
+    pub cache: Option<Cache>,
+    pub oracle: Oracle,
+    pub rng: Rng,
     /// Value of the disk's count of calls at which the process dies.
     dies_at: Option<u64>,
     /// Events up to here survive a power cut, and those up to there a kill.
@@ -36,11 +37,24 @@ pub(crate) struct World {
     written_seqno: u64,
     /// Whether segments were ever retired.
     has_retired: bool,
-    pub(crate) hits: u64,
+    /// Operations that have returned, and that nothing has made durable yet.
+    at_risk: Vec<AtRisk>,
+    pub hits: u64,
+    /// The most that one crash has lost of what had returned: bytes, and the age of the oldest.
+    pub lost_bytes: u64,
+    pub lost_ms: u64,
+}
+
+/// An operation that has returned.
+#[derive(Debug, Clone, Copy)]
+struct AtRisk {
+    seqno: u64,
+    at_ms: u64,
+    bytes: u64,
 }
 
 impl World {
-    pub(crate) fn new(setup: Setup, mut rng: Rng) -> Self {
+    pub fn new(setup: Setup, mut rng: Rng) -> Self {
         let disk = SimDisk::new(rng.next());
         disk.set_capacity_bytes(setup.disk_bytes);
         Self {
@@ -55,26 +69,29 @@ impl World {
             durable_seqno: 0,
             written_seqno: 0,
             has_retired: false,
+            at_risk: Vec::new(),
             hits: 0,
+            lost_bytes: 0,
+            lost_ms: 0,
         }
     }
 
     /// The process will die in the `ops`-th call that changes the disk.
-    pub(crate) fn die_after(&mut self, ops: u64) {
+    pub fn die_after(&mut self, ops: u64) {
         self.dies_at = Some(self.disk.op_count() + ops);
         self.disk.stop_after(ops);
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
+    pub fn is_dead(&self) -> bool {
         self.dies_at.is_some_and(|at| self.disk.op_count() >= at)
     }
 
-    pub(crate) fn cache(&self) -> &Cache {
+    pub fn cache(&self) -> &Cache {
         self.cache.as_ref().expect("the world's cache is open")
     }
 
     /// Opens the store and checks everything. Returns false if the process died meanwhile.
-    pub(crate) fn open(&mut self) -> bool {
+    pub fn open(&mut self) -> bool {
         let opened = self.setup.builder(&self.clock, self.rng.next()).open_on(Arc::new(self.disk.clone()));
         if self.is_dead() {
             return false;
@@ -91,6 +108,10 @@ impl World {
         let promised = self.durable_seqno;
         assert!(kept >= promised || may_be_empty, "events up to {promised} were promised, {kept} are left");
         self.oracle.cut(kept);
+        let lost = || self.at_risk.iter().filter(|event| event.seqno > kept);
+        self.lost_bytes = self.lost_bytes.max(lost().map(|event| event.bytes).sum());
+        self.lost_ms = self.lost_ms.max(lost().map(|event| self.now_ms - event.at_ms).max().unwrap_or(0));
+        self.at_risk.clear();
         (self.durable_seqno, self.written_seqno) = (kept, kept);
         self.cache = Some(cache);
         self.cache().validate();
@@ -98,12 +119,12 @@ impl World {
         true
     }
 
-    pub(crate) fn check_all(&mut self) {
+    pub fn check_all(&mut self) {
         self.hits += self.oracle.check_all(self.cache(), KEY_COUNT, self.now_ms);
     }
 
     /// The world as a crash at this instant leaves it. This one goes on.
-    pub(crate) fn crashed(&mut self, crash: Crash) -> Self {
+    pub fn crashed(&mut self, crash: Crash) -> Self {
         let (disk, durable_seqno) = match crash {
             Crash::Kill => (self.disk.after_kill(), self.written_seqno),
             Crash::PowerCut { seed } => (self.disk.after_power_cut(seed), self.durable_seqno),
@@ -122,12 +143,15 @@ impl World {
             written_seqno: durable_seqno,
             // The first segment is the first to go.
             has_retired: self.has_retired || self.disk.read_file("segment-0000000001.log").is_empty(),
+            at_risk: self.at_risk.clone(),
             hits: 0,
+            lost_bytes: self.lost_bytes,
+            lost_ms: self.lost_ms,
         }
     }
 
     /// The same, and there is no way back.
-    pub(crate) fn crash(&mut self, crash: Crash) {
+    pub fn crash(&mut self, crash: Crash) {
         let durable_seqno = self.durable_seqno;
         let mut left = self.crashed(crash);
         if let Crash::Kill = crash {
@@ -137,6 +161,19 @@ impl World {
         left.hits = self.hits;
         // Only now the cache may go: dropping it closes it, which this process never came to.
         *self = left;
+    }
+
+    /// Makes the medium one that held another store before, whose segments had the same numbers and lengths.
+    pub fn fill_with_another_store(&mut self, seed: u64) {
+        let setup = Setup { disk_bytes: 1024 << 10, durability: Durability::Written, ..self.setup.clone() };
+        let mut other = Self::new(setup, Rng::new(seed));
+        assert!(other.open());
+        other.insert(3, 1000, None);
+        for key in 0..60 {
+            other.insert(2 + key % 40, 900, None);
+        }
+        let first = other.disk.snapshot().into_iter().find(|(name, _)| name.starts_with("segment-"));
+        self.disk.set_stale_bytes(first.expect("a store has a segment").1);
     }
 
     /// Notes what the call that just returned has promised.
@@ -155,16 +192,25 @@ impl World {
         // What the statistics claim beyond the promise has to hold as well.
         self.durable_seqno = disk.synced_seqno;
         self.written_seqno = disk.written_seqno;
+        self.at_risk.retain(|event| event.seqno > disk.synced_seqno);
         assert!(disk.used_bytes <= self.setup.disk_bytes, "{} of {}", disk.used_bytes, self.setup.disk_bytes);
         let really = self.disk.used_bytes();
         assert!(really <= disk.used_bytes, "files take {really} bytes, {} are charged", disk.used_bytes);
+    }
+
+    /// The operation noted last has returned; its key and value have so many bytes.
+    fn returned(&mut self, payload_len: usize) {
+        if !self.is_dead() {
+            let (seqno, bytes) = (self.oracle.last_seqno(), (RecordHeader::LEN + payload_len) as u64);
+            self.at_risk.push(AtRisk { seqno, at_ms: self.now_ms, bytes });
+        }
     }
 
     fn next_seqno(&self) -> u64 {
         self.cache().stats().disk.expect("a disk tier").last_seqno + 1
     }
 
-    pub(crate) fn random_len(&mut self) -> usize {
+    pub fn random_len(&mut self) -> usize {
         let most = match self.rng.below(20) {
             0 => return 0,
             1..=7 => 64,
@@ -176,36 +222,39 @@ impl World {
         self.rng.below(most) as usize
     }
 
-    pub(crate) fn insert(&mut self, key: u32, len: usize, time_to_live: Option<Duration>) {
+    pub fn insert(&mut self, key: u32, len: usize, time_to_live: Option<Duration>) {
         let version = self.oracle.next_version();
         // Whole seconds, rounded up: never gone early, and never served a second late.
         let until_ms = time_to_live.map(|time| self.now_ms + time.as_millis() as u64 + 1000);
         self.oracle.note(self.next_seqno(), Change::Put { key, version, len, until_ms });
         let options = time_to_live.map_or(EntryOptions::new(), |time| EntryOptions::new().time_to_live(time));
         let outcome = self.cache().insert_with(key_bytes(key), value_bytes(key, version, len), options);
+        self.returned(key_bytes(key).len() + len);
         self.settle(false);
         if outcome.memory.is_stored() && !self.is_dead() {
             assert!(self.cache().contains_key(key_bytes(key)), "key {key} was stored just now");
         }
     }
 
-    pub(crate) fn remove(&mut self, key: u32) {
+    pub fn remove(&mut self, key: u32) {
         let was_there = self.cache().peek(key_bytes(key)).is_some();
         self.oracle.note(self.next_seqno(), Change::Remove { key });
         let removed = self.cache().remove(key_bytes(key));
         if !self.is_dead() {
             assert_eq!(removed, was_there, "remove tells whether key {key} had a value");
         }
+        self.returned(0);
         self.settle(false);
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.oracle.note(self.next_seqno(), Change::Clear);
         self.cache().invalidate_all();
+        self.returned(0);
         self.settle(false);
     }
 
-    pub(crate) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         let flushed = self.cache().flush();
         if !self.is_dead() {
             flushed.unwrap_or_else(|error| panic!("a sound disk is flushed: {error}"));
@@ -213,7 +262,7 @@ impl World {
         self.settle(true);
     }
 
-    pub(crate) fn maintain(&mut self, steps_max: u32) {
+    pub fn maintain(&mut self, steps_max: u32) {
         let done = self.cache().maintain(MaintenanceBudget { steps_max, ..MaintenanceBudget::default() });
         if !self.is_dead() {
             done.unwrap_or_else(|error| panic!("a sound disk is maintained: {error}"));
@@ -221,7 +270,7 @@ impl World {
         self.settle(false);
     }
 
-    pub(crate) fn advance(&mut self, by: Duration) {
+    pub fn advance(&mut self, by: Duration) {
         self.clock.advance(by);
         self.now_ms += by.as_millis() as u64;
     }
@@ -240,7 +289,7 @@ impl World {
         self.hits += u64::from(answer.is_some());
     }
 
-    pub(crate) fn close(&mut self) {
+    pub fn close(&mut self) {
         let closed = self.cache().close();
         assert!(self.cache().get(key_bytes(3)).is_none(), "a closed cache serves nothing");
         if !self.is_dead() {
@@ -254,7 +303,7 @@ impl World {
     }
 
     /// One random operation. Returns false once the process is dead.
-    pub(crate) fn step(&mut self) -> bool {
+    pub fn step(&mut self) -> bool {
         let key = self.rng.below(KEY_COUNT.into()) as u32;
         match self.rng.below(100) {
             0..=47 => {
@@ -285,7 +334,7 @@ impl World {
     }
 
     /// Random operations, at most `count`; fewer if the process dies. Returns whether it lives.
-    pub(crate) fn run(&mut self, count: u64) -> bool {
+    pub fn run(&mut self, count: u64) -> bool {
         (0..count).all(|_| self.step())
     }
 }

@@ -1,4 +1,4 @@
-//! How far a replay is, for people who wait: one bar on stderr over all requests of the experiment.
+//! How far a long command is, for people who wait: one bar on stderr over all requests of a replay, or all cases of a mode.
 //!
 //! Knows: counts and the name of the stretch. Does not know: what is counted. Without a terminal, or with `--quiet`,
 //! there is nothing to see,
@@ -56,6 +56,12 @@ impl Progress {
     /// Names the stretch that begins.
     pub(crate) fn phase(&self, name: &'static str) {
         self.bar.set_prefix(name);
+    }
+
+    /// What was counted so far is over: another stretch begins, with a rate of its own.
+    pub(crate) fn restart(&self) {
+        self.bar.reset();
+        self.bar.set_position(0);
     }
 
     /// So many are done, of all.

@@ -4,7 +4,7 @@
 //! that a key had at the flush or got later, never an older one, and never one that was removed.
 
 use crate::oracle::{Current, key_bytes, value_bytes};
-use crate::support::{Rng, Setup};
+use crate::setup::{Rng, Setup};
 use crate::world::{Crash, World};
 use emberlog::disk::{Access, Disk, SimDisk};
 use emberlog::format::segment::SegmentHeader;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// What the log's segments look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sealing {
+pub enum Sealing {
     /// All but the newest have a footer.
     Sealed,
     /// None has: nobody came to seal them.
@@ -28,7 +28,7 @@ pub(crate) enum Sealing {
 
 /// What has to hold of a damaged store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Promise {
+pub enum Promise {
     /// No key is older than at the flush.
     Covered,
     /// The end of the log is gone with every mark of how far it reached, which is not told from a crash before it was written: what is left is a
@@ -38,9 +38,9 @@ pub(crate) enum Promise {
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Fixture {
-    pub(crate) setup: Setup,
-    pub(crate) disk: SimDisk,
+pub struct Fixture {
+    pub setup: Setup,
+    pub disk: SimDisk,
     world: World,
     allowed: BTreeMap<u32, Vec<Current>>,
     key_count: u32,
@@ -48,7 +48,8 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     /// A store of `segment_count` segments, with values of up to `value_len_max` bytes under `key_count` keys.
-    pub(crate) fn new(
+    pub fn new(
+        seed: u64,
         segment_count: u64,
         value_len_max: usize,
         key_count: u32,
@@ -56,7 +57,7 @@ impl Fixture {
         sealing: Sealing,
     ) -> Self {
         let setup = Setup { disk_index_bytes: 16 << 10, ..Setup::small() };
-        let mut world = World::new(setup.clone(), Rng::new(0x6669_7874));
+        let mut world = World::new(setup.clone(), Rng::new(seed));
         assert!(world.open());
         let mut events = 0;
         while events < event_count_min || world.cache().stats().disk.expect("a disk tier").segments < segment_count {
@@ -96,12 +97,12 @@ impl Fixture {
     }
 
     /// The store, to be damaged.
-    pub(crate) fn copy(&self) -> SimDisk {
+    pub fn copy(&self) -> SimDisk {
         self.disk.after_kill()
     }
 
     /// Opens a damaged store and checks every answer. Returns how many values were served, or the error.
-    pub(crate) fn check_once(&self, disk: &SimDisk, promise: Promise) -> Result<(u64, Cache), Error> {
+    pub fn check_once(&self, disk: &SimDisk, promise: Promise) -> Result<(u64, Cache), Error> {
         let cache = self.setup.builder(&self.world.clock, 1 << 32).open_on(Arc::new(disk.clone()))?;
         let hits = match promise {
             Promise::Covered => self.check_answers(&cache),
@@ -115,7 +116,7 @@ impl Fixture {
     }
 
     /// The same; then goes on with the store a little, and checks what the next open finds.
-    pub(crate) fn check(&self, disk: &SimDisk, promise: Promise) -> Result<u64, Error> {
+    pub fn check(&self, disk: &SimDisk, promise: Promise) -> Result<u64, Error> {
         let (hits, cache) = self.check_once(disk, promise)?;
         cache.insert("after the damage", "sound");
         cache.flush()?;
@@ -146,18 +147,18 @@ impl Fixture {
     }
 
     /// Names of the segment files, oldest first.
-    pub(crate) fn segments(&self) -> Vec<String> {
+    pub fn segments(&self) -> Vec<String> {
         self.disk.snapshot().into_keys().filter(|name| name.starts_with("segment-")).collect()
     }
 
     /// The segment that the log ends in. A spare may stand behind it.
-    pub(crate) fn newest(&self) -> String {
+    pub fn newest(&self) -> String {
         let last_used = |name: &String| self.disk.read_file(name)[512..704].iter().any(|&byte| byte != 0);
         self.segments().into_iter().rfind(last_used).expect("there is a segment with a link")
     }
 
     /// Where batches, records and footer of a segment begin and end.
-    pub(crate) fn boundaries(&self, name: &str) -> BTreeSet<u64> {
+    pub fn boundaries(&self, name: &str) -> BTreeSet<u64> {
         let bytes = self.disk.read_file(name);
         let store_id = read_identity(&self.disk).expect("a sound store has an identity").store_id;
         let header = SegmentHeader::decode_either(store_id, &bytes).expect("a sound segment has a header");
@@ -183,13 +184,13 @@ impl Fixture {
     }
 
     /// Keys of which some version was flushed and may be served.
-    pub(crate) fn value_count(&self) -> u64 {
+    pub fn value_count(&self) -> u64 {
         self.allowed.values().filter(|allowed| !allowed.is_empty()).count() as u64
     }
 }
 
 /// Whether an error is one that damage may cause: it says which file, and what to do.
-pub(crate) fn is_clear(error: &Error) -> bool {
+pub fn is_clear(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotAStore | ErrorKind::Incompatible)
         && !error.to_string().is_empty()
 }
@@ -197,7 +198,7 @@ pub(crate) fn is_clear(error: &Error) -> bool {
 #[test]
 fn an_undamaged_fixture_serves_its_values_and_refuses_older_ones() {
     for sealing in [Sealing::Sealed, Sealing::Unsealed] {
-        let fixture = Fixture::new(3, 1500, 40, 200, sealing);
+        let fixture = Fixture::new(0x6669_7874, 3, 1500, 40, 200, sealing);
         let hits = fixture.check(&fixture.copy(), Promise::Covered).expect("it is sound");
         assert!(hits + 2 >= fixture.value_count() && hits >= 20, "{hits} of {}", fixture.value_count());
         let again = fixture.check(&fixture.copy(), Promise::Prefix).expect("it is sound");

@@ -1,34 +1,28 @@
-//! What the tests share: random numbers, settings, replay of one case.
+//! Settings of small stores, and the naming of what fails.
 
-pub(crate) use crate::rng::Rng;
+pub use crate::rng::Rng;
 use emberlog::{Builder, Cache, Durability, ManualClock, ReadMode};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Where every test's clock starts: 2023-11-14.
-pub(crate) const START_UNIX_MS: u64 = 1_700_000_000_000;
-pub(crate) const KIB: u64 = 1024;
-pub(crate) const SEGMENT_LEN_BYTES: u64 = 64 * KIB;
-
-impl Rng {
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
+pub const START_UNIX_MS: u64 = 1_700_000_000_000;
+pub const KIB: u64 = 1024;
+pub const SEGMENT_LEN_BYTES: u64 = 64 * KIB;
 
 /// Settings of a small store: everything turns over quickly, and the index of the log drops slots all the time.
 #[derive(Debug, Clone)]
-pub(crate) struct Setup {
-    pub(crate) memory_bytes: u64,
-    pub(crate) disk_bytes: u64,
-    pub(crate) shards: usize,
-    pub(crate) durability: Durability,
-    pub(crate) read_mode: ReadMode,
-    pub(crate) disk_index_bytes: u64,
+pub struct Setup {
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+    pub shards: usize,
+    pub durability: Durability,
+    pub read_mode: ReadMode,
+    pub disk_index_bytes: u64,
 }
 
 impl Setup {
-    pub(crate) fn small() -> Self {
+    pub fn small() -> Self {
         Self {
             memory_bytes: 640 * KIB,
             disk_bytes: 1024 * KIB,
@@ -39,7 +33,7 @@ impl Setup {
         }
     }
 
-    pub(crate) fn random(rng: &mut Rng) -> Self {
+    pub fn random(rng: &mut Rng) -> Self {
         Self {
             memory_bytes: rng.pick(&[600, 700, 1024]) * KIB,
             disk_bytes: rng.pick(&[384, 512, 1024]) * KIB,
@@ -56,7 +50,7 @@ impl Setup {
     }
 
     /// The settings of a cache. Each open of a store takes another seed, as each file ever made has a uid of its own.
-    pub(crate) fn builder(&self, clock: &Arc<ManualClock>, random_seed: u64) -> Builder {
+    pub fn builder(&self, clock: &Arc<ManualClock>, random_seed: u64) -> Builder {
         Cache::builder()
             .memory_bytes(self.memory_bytes)
             .disk_bytes(self.disk_bytes)
@@ -76,25 +70,25 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Whether to take every step where the default is a sample.
-pub(crate) fn is_full() -> bool {
+pub fn is_full() -> bool {
     number("EMBERLOG_FULL").is_some_and(|full| full != 0)
 }
 
 /// Runs `count` cases (or as many as the environment says, or the one that it names), each with its own random numbers; names the one that fails.
-pub(crate) fn cases(seed: u64, count: u64, run: impl Fn(Rng)) {
+pub fn cases(seed: u64, count: u64, run: impl Fn(Rng)) {
     let seed = number("SEED").unwrap_or(seed);
     let range = match number("CASE") {
         Some(case) => case..case + 1,
         None => 0..number("EMBERLOG_CASES").unwrap_or(count),
     };
     for case in range {
-        let rng = Rng::new(Rng::new(seed).next() ^ Rng::new(case).next());
+        let rng = Rng::of_case(seed, case);
         named(&format!("SEED={seed} CASE={case}"), || run(rng));
     }
 }
 
 /// Runs a step of a test, and fails with its name if it fails.
-pub(crate) fn named<T>(name: &str, step: impl FnOnce() -> T) -> T {
+pub fn named<T>(name: &str, step: impl FnOnce() -> T) -> T {
     match catch_unwind(AssertUnwindSafe(step)) {
         Ok(done) => done,
         Err(panic) => {
