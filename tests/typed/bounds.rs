@@ -3,7 +3,7 @@
 //! Each type is decoded out of bytes that announce far more than they hold, with an allocator that counts. What is left undone shows as a test that
 //! dies, runs for ever, or counts too much.
 
-use crate::help::{Page, Rng, Shape, seed};
+use crate::help::{Draw, Page, Rng, Shape, seed};
 use allocation_counter::measure;
 use emberlog::typed::{BincodeCodec, Codec};
 use serde::de::{SeqAccess, Visitor};

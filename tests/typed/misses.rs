@@ -1,6 +1,6 @@
 //! What is not of this type, version and codec, or not a value at all, is a counted miss.
 
-use crate::help::{Rng, disk_cache, memory_cache, seed};
+use crate::help::{Draw, Rng, disk_cache, memory_cache, seed};
 use emberlog::Cache;
 use emberlog::disk::SimDisk;
 use emberlog::typed::{BincodeCodec, Codec, CodecError, KeyCodec, TypedCache, TypedStats};
