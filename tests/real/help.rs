@@ -2,6 +2,7 @@
 
 use emberlog::{Builder, Cache};
 pub(crate) use emberlog_torture::Rng;
+pub(crate) use emberlog_torture::values::{key_bytes, value_of, version_of};
 use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -35,34 +36,6 @@ pub(crate) fn settings() -> Builder {
 pub(crate) fn fast_directory() -> tempfile::TempDir {
     let fast = std::path::Path::new("/dev/shm");
     if fast.is_dir() { tempfile::tempdir_in(fast).unwrap() } else { tempfile::tempdir().unwrap() }
-}
-
-pub(crate) fn key_bytes(key: u64) -> [u8; 8] {
-    key.to_be_bytes()
-}
-
-/// The value of a key in a version: both, then bytes that follow from them, `len` in all (at least 16).
-pub(crate) fn value_of(key: u64, version: u64, len: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(len);
-    bytes.extend(key.to_le_bytes());
-    bytes.extend(version.to_le_bytes());
-    let mut numbers = Rng::new(key.rotate_left(32) ^ version ^ len as u64);
-    while bytes.len() < len {
-        let left = len - bytes.len();
-        bytes.extend(&numbers.next().to_le_bytes()[..left.min(8)]);
-    }
-    bytes
-}
-
-/// The version in a value, after checking every byte of it.
-pub(crate) fn version_of(key: u64, value: &[u8]) -> u64 {
-    assert!(value.len() >= 16, "a value of {} bytes was never inserted", value.len());
-    let version = u64::from_le_bytes(value[8..16].try_into().unwrap());
-    assert!(
-        value == value_of(key, version, value.len()),
-        "wrong value: key {key} holds what was never inserted for it"
-    );
-    version
 }
 
 /// Starts this binary again for one (ignored) test, with the write end of a pipe as its standard input, where [`tell`] writes to.

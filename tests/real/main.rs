@@ -7,7 +7,7 @@
 //! - `windows`: what is appended again under load, and windows that end with the disk.
 //! - `behind`: a disk that is slower than its callers, and closures that misbehave.
 //!
-//! `EMBERLOG_SEED` sets the seed (printed when a test fails), `EMBERLOG_KILLS` the number of kills per store and `EMBERLOG_LINEAR_MS` how long each
+//! `EMBERLOG_SEED` sets the seed (printed when a test fails), `EMBERLOG_LINEAR_MS` how long each
 //! history of `linear` runs.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
@@ -16,7 +16,6 @@
 mod behind;
 mod gate;
 mod help;
-mod kill;
 mod linear;
 mod load;
 mod memory;

@@ -135,7 +135,7 @@ const GUIDES: &[Guide] = &[
         exits: &[(0, "every promise was kept"), (1, "a promise was broken: each is listed"), WRONG_USAGE],
         examples: &[
             ("emberlog torture --mode all", "the quick form of everything: minutes"),
-            ("emberlog torture --mode power --seed 7 --runs 1m", "a million lives that end in power cuts"),
+            ("emberlog torture --mode power --seed 7 --runs 1M", "a million lives that end in power cuts"),
             ("emberlog torture --mode power --seed 7 --case 31337", "one of them again"),
             ("emberlog torture --mode bitflip --form long --json", "every bit of a store, for a script"),
         ],

@@ -93,7 +93,11 @@ struct ChildCli {
 }
 
 fn main() -> ExitCode {
-    let outcome = if std::env::args_os().nth(1).is_some_and(|word| word == replay::CHILD_COMMAND) {
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    let outcome = if first == emberlog_torture::CHILD_COMMAND {
+        let args: Vec<String> = std::env::args().skip(2).collect();
+        emberlog_torture::serve_child(&args).map(|()| Verdict::Good).map_err(Failure::new)
+    } else if first == replay::CHILD_COMMAND {
         // No command of the declaration: completions and man pages would show it.
         let args = ChildCli::parse_from(std::env::args_os().skip(1)).args;
         replay::child::serve(&args.socket, args.lanes).map(|()| Verdict::Good)

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-const COMMANDS: [&str; 7] = ["inspect", "verify", "dump", "explain", "replay", "completions", "man"];
+const COMMANDS: [&str; 8] = ["inspect", "verify", "dump", "explain", "replay", "torture", "completions", "man"];
 
 fn emberlog(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_emberlog")).args(arguments).output().unwrap()

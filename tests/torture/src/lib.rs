@@ -13,6 +13,7 @@
 mod bitflip;
 pub mod fixture;
 mod io_errors;
+mod kill;
 mod mode;
 pub mod oracle;
 mod power;
@@ -21,8 +22,10 @@ pub mod rng;
 mod runner;
 pub mod setup;
 mod truncate;
+pub mod values;
 pub mod world;
 
+pub use kill::{CHILD_COMMAND, serve_child};
 pub use mode::{Effort, Mode};
 pub use report::{Report, Violation};
 pub use rng::Rng;

@@ -2,7 +2,7 @@
 
 use crate::report::Tally;
 use crate::runner::Options;
-use crate::{bitflip, io_errors, power, truncate};
+use crate::{bitflip, io_errors, kill, power, truncate};
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +19,8 @@ pub enum Mode {
     Bitflip,
     /// Every call of the disk that fails, once or from then on, in each way that calls fail.
     IoErrors,
+    /// A real process that is killed, again and again on one store.
+    Kill,
     /// All of these, one after the other.
     All,
 }
@@ -60,7 +62,7 @@ pub(crate) trait Cases: Sync {
 
 impl Mode {
     /// The modes that [`Mode::All`] stands for, in this order.
-    pub const EACH: [Self; 4] = [Self::Power, Self::Truncate, Self::Bitflip, Self::IoErrors];
+    pub const EACH: [Self; 5] = [Self::Power, Self::Truncate, Self::Bitflip, Self::IoErrors, Self::Kill];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -69,6 +71,7 @@ impl Mode {
             Self::Truncate => "truncate",
             Self::Bitflip => "bitflip",
             Self::IoErrors => "io-errors",
+            Self::Kill => "kill",
             Self::All => "all",
         }
     }
@@ -79,6 +82,7 @@ impl Mode {
             Self::Truncate => Box::new(truncate::Truncate::new(options)),
             Self::Bitflip => Box::new(bitflip::Bitflip::new(options)),
             Self::IoErrors => Box::new(io_errors::IoErrors::new(options)),
+            Self::Kill => Box::new(kill::Kill::new(options)),
             Self::All => unreachable!("the runner takes it apart"),
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// The time now: for reports, and for runs that are to end after a while. No case decides by it.
 #[allow(clippy::disallowed_methods, reason = "how long a run takes is reported, and may be limited")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

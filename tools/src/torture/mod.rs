@@ -24,7 +24,7 @@ pub(crate) struct TortureArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// Run so many cases of each mode, spread over all that there are [default: what the form says]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = crate::units::parse_count)]
     runs: Option<u64>,
     /// Run one case alone, as a violation names it
     #[arg(long, value_name = "NUMBER", conflicts_with = "runs")]
