@@ -31,7 +31,7 @@ pub(crate) use latch::Latch;
 pub use mapping::Mapping;
 pub(crate) use mapping::{AnonBytes, Words};
 pub use os::{DirectoryTrust, OsDisk};
-pub use sim::{SimCause, SimDisk, SimFault, SimOp};
+pub use sim::{PowerCuts, SimCause, SimDisk, SimFault, SimOp};
 #[cfg(feature = "toml")]
 pub(crate) use text::read_text;
 

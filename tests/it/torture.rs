@@ -15,6 +15,11 @@ fn lives_that_end_in_power_cuts_and_kills_leave_a_prefix_of_their_events_each_ti
 }
 
 #[test]
+fn every_short_sequence_of_operations_survives_a_crash_at_every_call() {
+    is_worth(&check(Mode::Exhaustive, Some(180)), 10_000, 50_000);
+}
+
+#[test]
 fn files_cut_at_any_byte_or_gone_lose_and_never_bring_back() {
     is_worth(&check(Mode::Truncate, Some(6_000)), 6_000, 50_000);
 }

@@ -55,7 +55,7 @@ fn the_page_for_people_has_a_line_for_each_mode() {
     let output = torture(&["--mode", "all", "--runs", "4", "--seed", "3"]);
     let page = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{page}");
-    for mode in ["power", "truncate", "bitflip", "io-errors", "kill"] {
+    for mode in ["power", "exhaustive", "truncate", "bitflip", "io-errors", "kill"] {
         assert!(page.lines().any(|line| line.starts_with(mode)), "{mode} in {page}");
     }
     assert!(page.ends_with("Every promise was kept.\n"), "{page}");

@@ -58,6 +58,11 @@ impl Directory {
         &self.names
     }
 
+    /// Operations that a power cut decides on.
+    pub(super) fn undecided_count(&self) -> u64 {
+        self.unsynced.len() as u64
+    }
+
     pub(super) fn find(&self, name: &str) -> Option<FileId> {
         self.names.get(name).copied()
     }

@@ -101,6 +101,12 @@ impl SimFileState {
         len
     }
 
+    /// Sectors and lengths that a power cut decides on.
+    pub(super) fn undecided_count(&self) -> u64 {
+        let sectors: u64 = self.unsynced.values().map(|page| u64::from(page.sectors.count_ones())).sum();
+        sectors + u64::from(self.len_range.start() != self.len_range.end())
+    }
+
     pub(super) fn next_data(&self, offset: u64) -> Option<u64> {
         let page = self.cache.pages_from(offset / PAGE_LEN as u64).next()?;
         Some(offset.max(page * PAGE_LEN as u64)).filter(|&found| found < self.len)
@@ -223,16 +229,18 @@ impl SimFileState {
             }
         }
         let (low, high) = (*self.len_range.start(), *self.len_range.end());
-        let len = match random.below(3) {
+        // Where each is the same there is nothing to choose.
+        let len = match random.below(if low == high { 1 } else { 3 }) {
             0 => self.durable_len,
             1 => self.len,
-            _ => low + random.below(high - low + 1),
+            _ => low + random.below_many(high - low + 1),
         };
         image.cut(len);
         if let Some(stale) = stale.filter(|stale| stale.len() >= PAGE_LEN) {
             self.expose(stale, &mut image, len, random);
         }
-        let preallocated_len = match random.below(2) {
+        let is_same = self.durable_preallocated_len == self.preallocated_len;
+        let preallocated_len = match random.below(if is_same { 1 } else { 2 }) {
             0 => self.durable_preallocated_len,
             _ => self.preallocated_len,
         };

@@ -82,15 +82,32 @@ impl SimDisk {
 
     /// The disk as the next boot finds it after a power cut: one of the many states that the contract allows, chosen by `seed`.
     pub fn after_power_cut(&self, seed: u64) -> Self {
+        self.booted(&mut Random::new(seed))
+    }
+
+    /// Every state in which the next boot may find the disk after a power cut, one after the other: each unsynced sector as it was, as it is, or as it
+    /// was in between, each directory operation kept or undone, each undecided length at its ends. Their number grows with two to the power of
+    /// [`undecided_count`](Self::undecided_count).
+    pub fn power_cuts(&self) -> PowerCuts {
+        PowerCuts { disk: self.after_kill(), ways: Some(Random::first_way()) }
+    }
+
+    /// How many sectors, lengths and directory operations a power cut decides on.
+    pub fn undecided_count(&self) -> u64 {
         let state = self.state();
-        let mut random = Random::new(seed);
-        let directory = state.directory.after_power_cut(&mut random);
+        let files: u64 = state.reachable_files().map(|(_, file)| file.undecided_count()).sum();
+        files + state.directory.undecided_count()
+    }
+
+    fn booted(&self, random: &mut Random) -> Self {
+        let state = self.state();
+        let directory = state.directory.after_power_cut(random);
         let mut booted = State::new(Random::new(random.next()), state.capacity_bytes);
         booted.next_file = state.next_file;
         booted.stale.clone_from(&state.stale);
         let stale = state.stale.as_ref().map(|stale| stale.as_slice());
         for &id in directory.names().values() {
-            booted.files.insert(id, state.file(id).after_power_cut(&mut random, stale));
+            booted.files.insert(id, state.file(id).after_power_cut(random, stale));
         }
         booted.directory = directory;
         Self::of(booted)
@@ -177,6 +194,27 @@ impl SimDisk {
     fn open_file(&self, state: &mut State, id: FileId, access: Access) -> Box<dyn DiskFile> {
         state.file_mut(id).open_count += 1;
         Box::new(SimFile { state: Arc::clone(&self.state), id, access })
+    }
+}
+
+/// All states that a power cut may leave; see [`SimDisk::power_cuts`].
+#[derive(Debug)]
+pub struct PowerCuts {
+    disk: SimDisk,
+    /// `None` once all were told.
+    ways: Option<Random>,
+}
+
+impl Iterator for PowerCuts {
+    type Item = SimDisk;
+
+    fn next(&mut self) -> Option<SimDisk> {
+        let ways = self.ways.as_mut()?;
+        let booted = self.disk.booted(ways);
+        if !ways.next_way() {
+            self.ways = None;
+        }
+        Some(booted)
     }
 }
 

@@ -591,3 +591,27 @@ fn calls_are_counted_by_their_kind() {
     let counts = [SimOp::Create, SimOp::Write, SimOp::List, SimOp::Sync, SimOp::Any].map(|op| disk.call_count(op));
     assert_eq!(counts, [1, 3, 1, 0, 5]);
 }
+
+#[test]
+fn every_state_that_a_power_cut_may_leave_is_told_once() {
+    let disk = SimDisk::new(1);
+    let file = disk.create_new("a").unwrap();
+    file.write_at(0, &[1; 1024]).unwrap();
+    file.sync_data().unwrap();
+    disk.sync_dir().unwrap();
+    assert_eq!(disk.undecided_count(), 0);
+    assert_eq!(disk.power_cuts().count(), 1);
+    // Two sectors, one of them with a content in between; one name.
+    file.write_at(0, &[2; 1024]).unwrap();
+    file.write_at(512, &[3; 512]).unwrap();
+    disk.rename("a", "b").unwrap();
+    assert_eq!(disk.undecided_count(), 3);
+    let told: Vec<_> = disk.power_cuts().map(|left| left.snapshot()).collect();
+    let states: BTreeSet<_> = told.iter().cloned().collect();
+    assert_eq!(states.len(), 2 * 2 * 3, "old or new; old, new or between; either name");
+    // A sector that survives chooses between two contents, so none is told twice.
+    assert_eq!(told.len(), states.len());
+    // Chance finds no other, and each of them.
+    let drawn: BTreeSet<_> = (0..2000).map(|seed| disk.after_power_cut(seed).snapshot()).collect();
+    assert_eq!(drawn, states);
+}

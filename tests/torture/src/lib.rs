@@ -11,12 +11,14 @@
 )]
 
 mod bitflip;
+mod exhaustive;
 pub mod fixture;
 mod io_errors;
 mod kill;
 mod mode;
 pub mod oracle;
 mod power;
+pub mod recorder;
 mod report;
 pub mod rng;
 mod runner;

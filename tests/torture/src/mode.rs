@@ -2,7 +2,7 @@
 
 use crate::report::Tally;
 use crate::runner::Options;
-use crate::{bitflip, io_errors, kill, power, truncate};
+use crate::{bitflip, exhaustive, io_errors, kill, power, truncate};
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +13,8 @@ use std::str::FromStr;
 pub enum Mode {
     /// Random lives on a simulated disk that end in power cuts and kills, also while the store is recovered.
     Power,
+    /// Every sequence of a few operations, cut at every call, in every state that a power cut may leave.
+    Exhaustive,
     /// A store cut at every byte of every file, without any one or two of them, and at pairs of record borders.
     Truncate,
     /// A store with every bit flipped, bytes cleared and set, pages zeroed, swapped and duplicated.
@@ -62,12 +64,14 @@ pub(crate) trait Cases: Sync {
 
 impl Mode {
     /// The modes that [`Mode::All`] stands for, in this order.
-    pub const EACH: [Self; 5] = [Self::Power, Self::Truncate, Self::Bitflip, Self::IoErrors, Self::Kill];
+    pub const EACH: [Self; 6] =
+        [Self::Power, Self::Exhaustive, Self::Truncate, Self::Bitflip, Self::IoErrors, Self::Kill];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Power => "power",
+            Self::Exhaustive => "exhaustive",
             Self::Truncate => "truncate",
             Self::Bitflip => "bitflip",
             Self::IoErrors => "io-errors",
@@ -79,6 +83,7 @@ impl Mode {
     pub(crate) fn cases(self, options: &Options) -> Box<dyn Cases> {
         match self {
             Self::Power => Box::new(power::Power::new(options)),
+            Self::Exhaustive => Box::new(exhaustive::Exhaustive::new(options)),
             Self::Truncate => Box::new(truncate::Truncate::new(options)),
             Self::Bitflip => Box::new(bitflip::Bitflip::new(options)),
             Self::IoErrors => Box::new(io_errors::IoErrors::new(options)),

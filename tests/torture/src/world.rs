@@ -4,8 +4,9 @@
 //! is opened again, and the oracle forgets what did not happen.
 
 use crate::oracle::{Change, Oracle, key_bytes, value_bytes};
+use crate::recorder::{Promised, Recorder};
 use crate::setup::{Rng, START_UNIX_MS, Setup};
-use emberlog::disk::SimDisk;
+use emberlog::disk::{Disk, SimDisk};
 use emberlog::format::record::RecordHeader;
 use emberlog::{Cache, Durability, EntryOptions, ErrorKind, MaintenanceBudget, ManualClock};
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub struct World {
     has_retired: bool,
     /// Operations that have returned, and that nothing has made durable yet.
     at_risk: Vec<AtRisk>,
+    /// Stands between cache and disk, if states are to be kept.
+    recorder: Option<Recorder>,
     pub hits: u64,
     /// The most that one crash has lost of what had returned: bytes, and the age of the oldest.
     pub lost_bytes: u64,
@@ -70,6 +73,7 @@ impl World {
             written_seqno: 0,
             has_retired: false,
             at_risk: Vec::new(),
+            recorder: None,
             hits: 0,
             lost_bytes: 0,
             lost_ms: 0,
@@ -92,7 +96,7 @@ impl World {
 
     /// Opens the store and checks everything. Returns false if the process died meanwhile.
     pub fn open(&mut self) -> bool {
-        let opened = self.setup.builder(&self.clock, self.rng.next()).open_on(Arc::new(self.disk.clone()));
+        let opened = self.setup.builder(&self.clock, self.rng.next()).open_on(self.handle());
         if self.is_dead() {
             return false;
         }
@@ -113,6 +117,7 @@ impl World {
         self.lost_ms = self.lost_ms.max(lost().map(|event| self.now_ms - event.at_ms).max().unwrap_or(0));
         self.at_risk.clear();
         (self.durable_seqno, self.written_seqno) = (kept, kept);
+        self.promise();
         self.cache = Some(cache);
         self.cache().validate();
         self.check_all();
@@ -125,12 +130,18 @@ impl World {
 
     /// The world as a crash at this instant leaves it. This one goes on.
     pub fn crashed(&mut self, crash: Crash) -> Self {
-        let (disk, durable_seqno) = match crash {
-            Crash::Kill => (self.disk.after_kill(), self.written_seqno),
-            Crash::PowerCut { seed } => (self.disk.after_power_cut(seed), self.durable_seqno),
-        };
+        match crash {
+            Crash::Kill => self.left(self.disk.after_kill(), self.written_seqno),
+            Crash::PowerCut { seed } => self.left(self.disk.after_power_cut(seed), self.durable_seqno),
+        }
+    }
+
+    /// The world with a disk that a crash has left at some time, by when events up to `promised_seqno` were to survive it.
+    pub fn left(&mut self, disk: SimDisk, promised_seqno: u64) -> Self {
         Self {
             setup: self.setup.clone(),
+            // The first segment is the first to go.
+            has_retired: self.has_retired || disk.read_file("segment-0000000001.log").is_empty(),
             disk,
             clock: Arc::new(ManualClock::new(self.now_ms)),
             now_ms: self.now_ms,
@@ -138,16 +149,46 @@ impl World {
             oracle: self.oracle.clone(),
             rng: Rng::new(self.rng.next()),
             dies_at: None,
-            durable_seqno,
+            durable_seqno: promised_seqno,
             // What a killed process wrote is not durable before the next one has sealed it.
-            written_seqno: durable_seqno,
-            // The first segment is the first to go.
-            has_retired: self.has_retired || self.disk.read_file("segment-0000000001.log").is_empty(),
+            written_seqno: promised_seqno,
             at_risk: self.at_risk.clone(),
+            recorder: None,
             hits: 0,
             lost_bytes: self.lost_bytes,
             lost_ms: self.lost_ms,
         }
+    }
+
+    /// Keeps states from when the recorder is started.
+    pub fn record(&mut self) {
+        self.recorder = Some(Recorder::new(&self.disk));
+    }
+
+    /// # Panics
+    /// Without [`World::record`].
+    pub fn recorder(&self) -> &Recorder {
+        self.recorder.as_ref().expect("it was asked for")
+    }
+
+    fn handle(&self) -> Arc<dyn Disk> {
+        match &self.recorder {
+            Some(recorder) => Arc::new(recorder.clone()),
+            None => Arc::new(self.disk.clone()),
+        }
+    }
+
+    fn promise(&self) {
+        if let Some(recorder) = &self.recorder {
+            let (durable_seqno, written_seqno) = (self.durable_seqno, self.written_seqno);
+            recorder.promise(Promised { durable_seqno, written_seqno });
+        }
+    }
+
+    /// # Panics
+    /// If the cache is not open.
+    pub fn disk_stats(&self) -> emberlog::DiskStats {
+        self.cache().stats().disk.expect("a disk tier")
     }
 
     /// The same, and there is no way back.
@@ -192,6 +233,7 @@ impl World {
         // What the statistics claim beyond the promise has to hold as well.
         self.durable_seqno = disk.synced_seqno;
         self.written_seqno = disk.written_seqno;
+        self.promise();
         self.at_risk.retain(|event| event.seqno > disk.synced_seqno);
         assert!(disk.used_bytes <= self.setup.disk_bytes, "{} of {}", disk.used_bytes, self.setup.disk_bytes);
         let really = self.disk.used_bytes();
