@@ -87,7 +87,7 @@ impl Cases for Exhaustive {
 
     fn run(&self, case: u64, tally: &mut Tally) {
         let ops = Self::ops(case / 2);
-        let durability = if case % 2 == 0 { Durability::Buffered } else { Durability::Synced };
+        let durability = if case.is_multiple_of(2) { Durability::Buffered } else { Durability::Synced };
         let setup = Setup { disk_bytes: 384 << 10, durability, read_mode: ReadMode::Pread, ..Setup::small() };
         let mut numbers = Rng::of_case(self.seed, case);
         named(&format!("{durability:?} {ops:?}"), || {

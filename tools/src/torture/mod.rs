@@ -4,7 +4,9 @@
 //! touched: most modes work on simulated disks.
 
 mod page;
+mod record;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -41,6 +43,9 @@ pub(crate) struct TortureArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Write what came of it into the table of a page, as RELIABILITY.md, with the commit of the working directory
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
@@ -87,6 +92,9 @@ pub(crate) fn torture(args: &TortureArgs) -> Result<Verdict, Failure> {
     let progress = Progress::new(Some(0), args.quiet || args.json);
     let report = emberlog_torture::run(&options, &progress);
     drop(progress);
+    if let Some(path) = &args.record {
+        record::record(path, &report)?;
+    }
     if args.json {
         output::json(&report)?;
     } else {

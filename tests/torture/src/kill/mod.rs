@@ -79,7 +79,7 @@ pub(crate) struct Kill {
 
 impl Kill {
     pub(crate) fn new(options: &Options) -> Self {
-        Self { seed: options.seed, runs: options.effort.of(30, 2_000), program: options.program.clone() }
+        Self { seed: options.seed, runs: options.effort.of(50, 2_000), program: options.program.clone() }
     }
 }
 
