@@ -25,6 +25,9 @@ pub(crate) fn repair(disk: &dyn Disk, survey: &Survey) -> Result<Repaired, Error
     let is_newer = |segment: &&SegmentSurvey| {
         matches!(segment.verdict, SegmentVerdict::Spare | SegmentVerdict::Stale | SegmentVerdict::CutBefore)
     };
+    // A process that was killed may have left names that no sync has made durable. What is done next must not outlive them: a power cut could keep a
+    // new segment and take the identity, or the segment before it.
+    sync_dir()?;
     // What is beyond the end of the log goes first, newest first, and durably: the next segment takes the number.
     for name in &survey.temporaries {
         remove(name)?;

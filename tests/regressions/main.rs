@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod clear_leaves_live_counts;
+mod names_left_by_a_kill;
 mod read_of_a_long_value_from_disk;
